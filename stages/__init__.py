@@ -1,0 +1,1 @@
+"""The outside systems, one folder each: directory (LDAP), dropbox (HTTP), mail (SMTP)."""

@@ -305,7 +305,11 @@ class Action:
     job_id: str = ""  # async job that carries it, once known
     precondition: str = ""  # the member's status when it was decided
     error: str = ""
+    hint: str = ""
     seen_at: datetime | None = None  # when the change behind it was seen
+    planned_at: datetime | None = None
+    sent_at: datetime | None = None
+    settled_at: datetime | None = None
 
 
 class Verdict(StrEnum):

@@ -67,8 +67,12 @@ def provision_domain(order: dict[str, Any]) -> dict[str, Any]:
     _replace(samdb, base, "maxPwdAge", _NEVER)
     for account in order["accounts"]:
         samdb.newuser(account["name"], account["password"], setpassword=True)
-        found = samdb.search(base, expression=f"(sAMAccountName={account['name']})", attrs=["userAccountControl"])
-        _replace(samdb, str(found[0].dn), "userAccountControl", str(_NORMAL_ACCOUNT | _PASSWORD_NEVER_EXPIRES))
+        found = samdb.search(
+            base, expression=f"(sAMAccountName={account['name']})", attrs=["userAccountControl"]
+        )
+        _replace(
+            samdb, str(found[0].dn), "userAccountControl", str(_NORMAL_ACCOUNT | _PASSWORD_NEVER_EXPIRES)
+        )
     _write_container_access(samdb, order["readers"])
     return {"base_dn": base}
 
@@ -157,7 +161,9 @@ def _write_container_access(samdb: Any, readers: list[str]) -> None:
     # `samba-tool dsacl set` can't address this container: it is itself a deleted object and needs the control.
     sddl = _CONTAINER_SDDL
     for name in readers:
-        found = samdb.search(str(samdb.domain_dn()), expression=f"(sAMAccountName={name})", attrs=["objectSid"])
+        found = samdb.search(
+            str(samdb.domain_dn()), expression=f"(sAMAccountName={name})", attrs=["objectSid"]
+        )
         if not found:
             raise LookupError(f"no account named {name}")
         sid = ndr_unpack(security.dom_sid, found[0]["objectSid"][0])

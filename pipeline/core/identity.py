@@ -1,0 +1,87 @@
+"""Stage 1: which member is a person's, and is it managed? (behaviour.md §3 and §2.5)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.model import Member, Status
+from pipeline.records import Link
+
+
+class How(StrEnum):
+    """How a member was found, in the order in which the ways are tried."""
+
+    LINK = "link"
+    EXTERNAL_ID = "external_id"
+    LEGACY = "legacy"
+    EMAIL = "email"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The members that may be the person's, as the team told them in this pass."""
+
+    linked: Member | None = None
+    by_external_id: Sequence[Member] = ()
+    by_legacy_id: Sequence[Member] = ()
+    by_email: Sequence[Member] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """`rival`: the GUID of another person to whom this e-mail's member belongs; then nothing is done."""
+
+    member: Member | None = None
+    how: How = How.NONE
+    rival: str = ""
+
+
+def match(
+    guid: str,
+    link: Link | None,
+    candidates: Candidates,
+    holders: Mapping[str, str],
+    *,
+    own_prefix: str,
+) -> Match:
+    """The first way that finds a member wins: link, own external id, legacy id, e-mail.
+
+    A member that is linked to another person, or carries another person's own external id, is never taken
+    over by its e-mail: an account with its files must not pass to a namesake unseen.
+    `holders` maps member_id to the GUID of the person it is linked to.
+    """
+    linked = candidates.linked if link is not None else None
+    if linked is not None and not _is_gone(linked):
+        return Match(member=linked, how=How.LINK)
+    for how, found in ((How.EXTERNAL_ID, candidates.by_external_id), (How.LEGACY, candidates.by_legacy_id)):
+        free = _best([member for member in found if holders.get(member.member_id, guid) == guid])
+        if free is not None and not _is_gone(free):
+            return Match(member=free, how=how)
+    best = _best(candidates.by_email)
+    if best is not None and not _is_gone(best):
+        holder = holders.get(best.member_id, "")
+        if holder and holder != guid:
+            return Match(member=best, how=How.EMAIL, rival=holder)
+        if own_prefix and best.external_id.startswith(own_prefix):
+            return Match(member=best, how=How.EMAIL, rival=best.external_id.removeprefix(own_prefix))
+        return Match(member=best, how=How.EMAIL)
+    if linked is not None:
+        return Match(member=linked, how=How.LINK)
+    return Match()
+
+
+def _is_gone(member: Member) -> bool:
+    return member.status is Status.REMOVED and not member.recoverable
+
+
+def _best(members: Sequence[Member]) -> Member | None:
+    """A living account before a removed one; the id decides between equals, so that the answer is stable."""
+    if not members:
+        return None
+    return min(
+        members,
+        key=lambda member: (member.status is Status.REMOVED, not member.recoverable, member.member_id),
+    )

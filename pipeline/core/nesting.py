@@ -1,0 +1,97 @@
+"""The nestings that matter, kept in step: the sync group's, and the exclusion group's where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline.core.scope import Changes, ScopeGraph
+from pipeline.model import Kind
+from pipeline.records import Edge
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Why somebody may have left: an edge that went, or a group that died."""
+
+    child: str
+    text: str
+
+
+class Nesting:
+    """Feeds every change to each graph, remembers group names, and words why people left."""
+
+    def __init__(self, root: str, exclusion_root: str = "") -> None:
+        self.scope = ScopeGraph(root)
+        self.exclusion = ScopeGraph(exclusion_root) if exclusion_root else None
+        self._graphs = [self.scope, *([self.exclusion] if self.exclusion else [])]
+        self._names: dict[str, str] = {}
+        self._removals: list[Removal] = []
+
+    def load(
+        self, nodes: Iterable[tuple[str, Kind, bool]], edges: Iterable[Edge], names: Mapping[str, str]
+    ) -> None:
+        """Builds the graphs from the mirror; nobody counts as having entered or left by it."""
+        for graph in self._graphs:
+            for guid, kind, live in nodes:
+                graph.set_node(guid, kind, live)
+            for edge in edges:
+                graph.add_edge(edge.parent, edge.child, primary=edge.primary)
+            graph.take_changes()
+        self._names.update(names)
+        self._removals.clear()
+
+    def knows(self, guid: str) -> bool:
+        return self.scope.kind_of(guid) is not None
+
+    def name(self, guid: str) -> str:
+        return self._names.get(guid, guid)
+
+    def set_node(self, guid: str, kind: Kind, *, live: bool, name: str = "") -> None:
+        if kind is Kind.GROUP:
+            if name:
+                self._names[guid] = name
+            if not live and self.scope.is_live(guid):
+                self._removals.append(Removal(guid, f"group {self.name(guid)} was deleted"))
+        for graph in self._graphs:
+            graph.set_node(guid, kind, live)
+
+    def add(self, edge: Edge) -> None:
+        for graph in self._graphs:
+            graph.add_edge(edge.parent, edge.child, primary=edge.primary)
+
+    def remove(self, edge: Edge) -> None:
+        group = self.name(edge.parent)
+        if edge.primary:
+            text = f"primary group is no longer {group}"
+        elif self.scope.kind_of(edge.child) is Kind.GROUP:
+            text = f"group {self.name(edge.child)} was removed from {group}"
+        else:
+            text = f"removed from group {group}"
+        self._removals.append(Removal(edge.child, text))
+        for graph in self._graphs:
+            graph.remove_edge(edge.parent, edge.child, primary=edge.primary)
+
+    def take_changes(self) -> tuple[Changes, dict[str, str]]:
+        """Who entered and left the scope since last time, and for each who left, why."""
+        changes = self.scope.take_changes()
+        direct = {removal.child: removal.text for removal in self._removals}
+        groups = [
+            removal.text for removal in self._removals if self.scope.kind_of(removal.child) is Kind.GROUP
+        ]
+        fallback = groups[0] if groups else "no longer in the sync group"
+        self._removals.clear()
+        return changes, {guid: direct.get(guid, fallback) for guid in changes.left}
+
+    def path(self, guid: str) -> tuple[str, ...]:
+        return tuple(self.name(group) for group in self.scope.path(guid))
+
+    def is_excluded(self, guid: str) -> bool:
+        return self.exclusion is not None and self.exclusion.is_listed(guid)
+
+    def take_exclusion_changes(self) -> frozenset[str]:
+        """Those whose exclusion by group came or went: to be decided again."""
+        if self.exclusion is None:
+            return frozenset()
+        changes = self.exclusion.take_changes()
+        return changes.entered | changes.left

@@ -1,0 +1,394 @@
+"""`decide`: the one place where it is decided what to do about a person. (behaviour.md §2 to §5)
+
+Every command is another source of its input or another sink of its output. It reads present state only
+(level-triggered), so a thousand deltas of one person make one decision, and asking again changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pipeline.core.identity import How, Match
+from pipeline.core.mapping import Mapped, changes
+from pipeline.model import ActionKind, Member, Profile, Status, WaitFor, Wanted
+from pipeline.records import Link, Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that a decision depends on, with the defaults of a new configuration."""
+
+    manage_existing: bool = True
+    remove_on_delete: bool = True
+    delete_grace: timedelta = timedelta(0)
+    revoke_invited_leavers: bool = True
+    expired_is_disabled: bool = False
+    leave_settle: timedelta = timedelta(seconds=60)
+    reinvite_every: timedelta = timedelta(0)  # zero: never
+    reinvite_on_email_change: bool = False
+    hold_console_suspension: bool = False
+    own_id_prefix: str = "ad-guid:"
+    overwrite_foreign_ids: bool = False
+    adopt_legacy: bool = True
+
+
+class Presence(StrEnum):
+    LISTED = "listed"
+    LEFT = "left"
+    DELETED = "deleted"  # with proof: a tombstone of this domain
+    UNREADABLE = "unreadable"  # listed, but the account can't see it: proves nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """All that is known about one person at the moment of the decision.
+
+    `scope_path`: names of the groups that lead to the person. `duplicate_of`: another listed person with the
+    same e-mail. `claimed_by`: another, listed person who carries the e-mail of this person's member.
+    """
+
+    node: Node
+    mapped: Mapped
+    link: Link | None = None
+    match: Match = field(default_factory=Match)
+    excluded: str = ""
+    duplicate_of: str = ""
+    claimed_by: str = ""
+    scope_path: tuple[str, ...] = ()
+
+    @property
+    def presence(self) -> Presence:
+        if not self.node.live:
+            return Presence.DELETED
+        if self.node.listed:
+            return Presence.LISTED if self.node.seen else Presence.UNREADABLE
+        return Presence.LEFT
+
+
+class NoteKind(StrEnum):
+    """What is reported; notes of one kind make one alert."""
+
+    SKIPPED = "skipped"
+    CONSOLE_SUSPENSION = "console_suspension"
+    MISSING_RIGHT = "missing_right"
+    NAMESAKE = "namesake"
+    FOREIGN_ID = "foreign_id"
+    INVITED_EMAIL = "invited_email"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something to report: about whom (`label` is an e-mail, a name or a DN), and what."""
+
+    kind: NoteKind
+    guid: str = ""
+    label: str = ""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """`adopt`: link the person to this member, and how it was found. `skipped`: why nothing is done.
+
+    `look_again`: a moment at which the answer changes without any event (expiry, another welcome mail).
+    """
+
+    wanted: tuple[Wanted, ...] = ()
+    adopt: tuple[Member, How] | None = None
+    skipped: str = ""
+    notes: tuple[Note, ...] = ()
+    look_again: datetime | None = None
+
+
+def is_disabled(node: Node, policy: Policy, now: datetime) -> bool:
+    """Disabled is bit 2 of userAccountControl; an expired account counts only when the policy says so."""
+    if node.entry.disabled:
+        return True
+    expires = node.entry.account_expires
+    return policy.expired_is_disabled and expires is not None and expires <= now
+
+
+def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    if subject.excluded:
+        return Decision(skipped=f"excluded: {subject.excluded}")
+    if subject.match.rival:
+        return _held_namesake(subject)
+    member = subject.match.member
+    if member is not None and not _is_managed(subject, policy):
+        return Decision(
+            skipped="a member already, and users.manage_existing is off: unmanaged, never touched"
+        )
+    if subject.presence is Presence.UNREADABLE:
+        note = _note(
+            subject,
+            NoteKind.MISSING_RIGHT,
+            "still in the sync group, but the account may not read the object; left alone",
+        )
+        return Decision(skipped="the object can't be read; a missing right proves nothing", notes=(note,))
+    adopt = (member, subject.match.how) if member is not None and subject.match.how is not How.LINK else None
+    decision = _decide_state(subject, policy, now)
+    return replace(decision, adopt=adopt)
+
+
+def _is_managed(subject: Subject, policy: Policy) -> bool:
+    match subject.match.how:
+        case How.EMAIL:
+            # A person who is no longer listed is never adopted by an e-mail alone.
+            return subject.link is not None or (policy.manage_existing and subject.node.listed)
+        case How.LEGACY:
+            return policy.adopt_legacy
+        case _:
+            return True
+
+
+def _decide_state(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    if subject.presence is Presence.LISTED:
+        if is_disabled(subject.node, policy, now):
+            word = "disabled" if subject.node.entry.disabled else "expired"
+            return _shut_out(subject, policy, f"{word} in the directory", cause=word)
+        decision = _let_in(subject, policy, now)
+        expires = subject.node.entry.account_expires
+        if policy.expired_is_disabled and expires is not None and expires > now:
+            earliest = min(filter(None, (decision.look_again, expires)))
+            decision = replace(decision, look_again=earliest)
+        return decision
+    if (
+        subject.claimed_by
+        and subject.match.member is not None
+        and subject.match.member.status is not Status.REMOVED
+    ):
+        return _held_for_namesake(subject)
+    if subject.presence is Presence.DELETED:
+        return _deleted(subject, policy, now)
+    return _left(subject, policy, now)
+
+
+# --- in scope and enabled ------------------------------------------------------------------------------
+
+
+def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    member = subject.match.member
+    if member is None or (member.status is Status.REMOVED and not member.recoverable):
+        return _invite(subject)
+    external_id, notes = _external_id(subject, member, policy)
+    wanted = replace(subject.mapped.profile, external_id=external_id)
+    if subject.duplicate_of:
+        wanted = replace(wanted, email="")
+        notes += (_duplicate_note(subject),)
+    differs = changes(wanted, member)
+    update = (
+        (Wanted(kind=ActionKind.UPDATE, reason=_difference(differs, member), changes=differs),)
+        if differs != Profile()
+        else ()
+    )
+    match member.status:
+        case Status.INVITED:
+            return _invited(subject, member, differs, notes, policy=policy, now=now)
+        case Status.ACTIVE:
+            return Decision(wanted=update, notes=notes)
+        case Status.SUSPENDED:
+            by_console = subject.link is not None and not subject.link.suspended_by_us
+            if by_console and policy.hold_console_suspension:
+                return Decision(
+                    skipped="suspended in the admin console; users.console_suspension is hold", notes=notes
+                )
+            if by_console:
+                detail = "was suspended in the admin console; to keep it, disable the person in the directory"
+                notes += (_note(subject, NoteKind.CONSOLE_SUSPENSION, detail),)
+            reason = f"{_in_scope(subject)} and enabled, but suspended in Dropbox"
+            return Decision(wanted=(Wanted(kind=ActionKind.UNSUSPEND, reason=reason), *update), notes=notes)
+        case Status.REMOVED:
+            reason = f"{_in_scope(subject)}, and the removed account can still be recovered"
+            return Decision(wanted=(Wanted(kind=ActionKind.RECOVER, reason=reason), *update), notes=notes)
+
+
+def _invite(subject: Subject) -> Decision:
+    profile = subject.mapped.invitation_profile
+    if not profile.email:
+        reason = subject.mapped.email_problem or "no e-mail"
+        return Decision(skipped=reason, notes=(_skip_note(subject, reason),))
+    if subject.duplicate_of:
+        return Decision(
+            skipped=f"another listed person has the same e-mail: {subject.duplicate_of}",
+            notes=(_duplicate_note(subject),),
+        )
+    reason = f"{_in_scope(subject)}, not on the team"
+    return Decision(wanted=(Wanted(kind=ActionKind.INVITE, reason=reason, changes=profile),))
+
+
+def _invited(
+    subject: Subject,
+    member: Member,
+    differs: Profile,
+    notes: tuple[Note, ...],
+    *,
+    policy: Policy,
+    now: datetime,
+) -> Decision:
+    """Invited members are not updated; only the external id of an adoption is set at once."""
+    wanted: list[Wanted] = []
+    if differs.external_id:
+        wanted.append(
+            Wanted(
+                kind=ActionKind.UPDATE,
+                reason="adopted: external id set",
+                changes=Profile(external_id=differs.external_id),
+            )
+        )
+    rest = replace(differs, external_id="")
+    if rest.email and policy.reinvite_on_email_change:
+        reason = f"the e-mail of an open invitation changed from {member.email} to {rest.email}"
+        wanted.append(
+            Wanted(kind=ActionKind.REVOKE_INVITE, reason=reason, cause="e-mail of an invitation changed")
+        )
+        wanted.append(
+            Wanted(kind=ActionKind.INVITE, reason=reason, changes=subject.mapped.invitation_profile)
+        )
+        return Decision(wanted=tuple(wanted), notes=notes)
+    if rest != Profile():
+        if rest.email:
+            detail = f"the e-mail changed to {rest.email} while the invitation to {member.email} is open"
+            notes += (_note(subject, NoteKind.INVITED_EMAIL, detail),)
+        reason = f"{_difference(rest, member)}; waits until the member has joined"
+        wanted.append(Wanted(kind=ActionKind.UPDATE, reason=reason, changes=rest, wait=WaitFor.JOINED))
+    look_again = None
+    welcomes = subject.link.welcomes if subject.link else 0
+    if policy.reinvite_every and member.invited_on is not None and welcomes < 3:
+        next_welcome = member.invited_on + policy.reinvite_every * (welcomes + 1)
+        if next_welcome <= now:
+            wanted.append(
+                Wanted(kind=ActionKind.RESEND_WELCOME, reason=f"invited since {member.invited_on:%Y-%m-%d}")
+            )
+        else:
+            look_again = next_welcome
+    return Decision(wanted=tuple(wanted), notes=notes, look_again=look_again)
+
+
+def _external_id(subject: Subject, member: Member, policy: Policy) -> tuple[str, tuple[Note, ...]]:
+    """The external id to set, or "" where another system's id stands and must not be overwritten."""
+    ours = subject.mapped.profile.external_id
+    present = member.external_id
+    replaceable = (
+        present in ("", ours)
+        or subject.match.how is How.LEGACY
+        or present.startswith(("ADSYNC ", policy.own_id_prefix))
+        or policy.overwrite_foreign_ids
+    )
+    if replaceable:
+        return ours, ()
+    detail = "carries another system's external id; set external_id.overwrite_foreign to replace it"
+    return "", (_note(subject, NoteKind.FOREIGN_ID, detail),)
+
+
+# --- out -----------------------------------------------------------------------------------------------
+
+
+def _shut_out(
+    subject: Subject, policy: Policy, reason: str, *, cause: str, wait: Wanted | None = None
+) -> Decision:
+    """Suspends who is active and revokes what is still an invitation; `wait` carries wait and until."""
+    member = subject.match.member
+    if member is None:
+        return Decision(skipped=f"{reason}: not invited")
+    match member.status:
+        case Status.ACTIVE:
+            kind = ActionKind.SUSPEND
+        case Status.INVITED if policy.revoke_invited_leavers:
+            kind = ActionKind.REVOKE_INVITE
+            reason += "; the invitation is still open"
+        case _:
+            return Decision()
+    wanted = Wanted(kind=kind, reason=reason, cause=cause)
+    if wait is not None:
+        wanted = replace(wanted, wait=wait.wait, until=wait.until)
+    return Decision(wanted=(wanted,))
+
+
+def _left(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    node = subject.node
+    cause = node.left_cause or "no longer in the sync group"
+    wait = None
+    if not node.left_confirmed:
+        until = (node.left_at or now) + policy.leave_settle
+        wait = Wanted(kind=ActionKind.SUSPEND, reason="", wait=WaitFor.SETTLING, until=until)
+    return _shut_out(subject, policy, cause, cause=cause, wait=wait)
+
+
+def _deleted(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    member = subject.match.member
+    reason = "deleted in the directory (tombstone seen)"
+    if member is None or member.status is Status.REMOVED:
+        return Decision(skipped="deleted in the directory")
+    if member.status is Status.INVITED:
+        return Decision(wanted=(Wanted(kind=ActionKind.REVOKE_INVITE, reason=reason, cause="deleted"),))
+    if not policy.remove_on_delete:
+        return _shut_out(subject, policy, reason, cause="deleted")
+    remove = Wanted(kind=ActionKind.REMOVE, reason=reason, cause="deleted")
+    until = (subject.node.deleted_at or now) + policy.delete_grace
+    if until <= now:
+        return Decision(wanted=(remove,))
+    waiting = replace(remove, wait=WaitFor.GRACE, until=until)
+    first = _shut_out(
+        subject, policy, f"{reason}; removal after users.delete_grace_days", cause="deleted"
+    ).wanted
+    return Decision(wanted=(*first, waiting), look_again=until)
+
+
+# --- held ----------------------------------------------------------------------------------------------
+
+
+def _held_namesake(subject: Subject) -> Decision:
+    detail = (
+        f"has the e-mail of a member that belongs to another person ({subject.match.rival}); nothing is done"
+    )
+    note = _note(subject, NoteKind.NAMESAKE, detail)
+    return Decision(skipped="held: a namesake; the member belongs to another person", notes=(note,))
+
+
+def _held_for_namesake(subject: Subject) -> Decision:
+    detail = f"is gone, but {subject.claimed_by} now carries the same e-mail; the account is left alone"
+    note = _note(subject, NoteKind.NAMESAKE, detail)
+    return Decision(skipped="held: another person now carries this e-mail", notes=(note,))
+
+
+# --- words ---------------------------------------------------------------------------------------------
+
+
+def label_of(node: Node) -> str:
+    """How a person is called in logs and mails."""
+    entry = node.entry
+    return entry.email or entry.display_name or entry.sam_account_name or entry.dn or entry.guid
+
+
+def _in_scope(subject: Subject) -> str:
+    if not subject.scope_path:
+        return "in the sync group"
+    first, *rest = subject.scope_path
+    return f"in sync group {first}" + (f" via {' > '.join(rest)}" if rest else "")
+
+
+def _difference(differs: Profile, member: Member) -> str:
+    parts = []
+    if differs.email:
+        parts.append(f"e-mail {member.email} -> {differs.email}")
+    if differs.given_name:
+        parts.append(f"first name {member.given_name!r} -> {differs.given_name!r}")
+    if differs.surname:
+        parts.append(f"last name {member.surname!r} -> {differs.surname!r}")
+    if differs.external_id:
+        parts.append("external id")
+    return "differs: " + ", ".join(parts)
+
+
+def _skip_note(subject: Subject, reason: str) -> Note:
+    return _note(subject, NoteKind.SKIPPED, reason)
+
+
+def _duplicate_note(subject: Subject) -> Note:
+    return _note(subject, NoteKind.SKIPPED, f"same e-mail as {subject.duplicate_of}")
+
+
+def _note(subject: Subject, kind: NoteKind, detail: str) -> Note:
+    return Note(kind=kind, guid=subject.node.guid, label=label_of(subject.node), detail=detail)

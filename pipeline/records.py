@@ -1,0 +1,128 @@
+"""What the journal hands out and takes in, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.model import Delta, Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One object of the mirror. `entry` is the last sight of it.
+
+    `live` false: a tombstone proved its deletion. `seen` false: it could not be read at the last look, which
+    proves nothing. `left_confirmed`: no longer being listed held on a second read, after the settling time.
+    """
+
+    entry: Entry
+    live: bool = True
+    seen: bool = True
+    listed: bool = False
+    first_listed_at: datetime | None = None
+    left_at: datetime | None = None
+    left_how: str = ""
+    left_confirmed: bool = False
+    left_cause: str = ""
+    deleted_at: datetime | None = None
+
+    @property
+    def guid(self) -> str:
+        return self.entry.guid
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    parent: str
+    child: str
+    primary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorChange:
+    """What one poll or full read changes in the mirror; written in one transaction with its checkpoint.
+
+    `replace`: the edges given are all there are (full read). `left` maps to the cause ("removed from Sales").
+    """
+
+    at: datetime
+    entries: tuple[Entry, ...] = ()
+    tombstones: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
+    added: tuple[Edge, ...] = ()
+    removed: tuple[Edge, ...] = ()
+    replace: bool = False
+    entered: frozenset[str] = frozenset()
+    left: Mapping[str, str] = field(default_factory=dict)
+    left_how: str = "edge"
+    confirmed: frozenset[str] = frozenset()
+    dirty: frozenset[str] = frozenset()
+    deltas: tuple[Delta, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Person ↔ member. `suspended_by_us`: the suspension that stands is ours, not the console's."""
+
+    guid: str
+    member_id: str
+    how: str
+    at: datetime
+    old_external_id: str = ""
+    suspended_by_us: bool = False
+    welcomes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dirty:
+    """A person to decide about, and why. `seen_at` is when the oldest change behind it was seen."""
+
+    guid: str
+    mark: int
+    cause: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRecord:
+    """A set that the brake holds, as it was shown."""
+
+    hash: str
+    kind: str
+    at: datetime
+    wanted: int
+    limit_text: str
+    clusters: tuple[tuple[str, int], ...]
+    items: tuple[tuple[str, str], ...]  # (guid, action kind)
+    approved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRecord:
+    """What the journal remembers of an alert's key."""
+
+    key: str
+    fingerprint: str
+    severity: str
+    title: str
+    lines: tuple[str, ...]
+    remedy: str
+    first_at: datetime
+    last_seen_at: datetime
+    last_sent_at: datetime | None
+    count: int
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailRecord:
+    """One mail of the outbox, with the Message-ID that every try carries."""
+
+    id: int
+    message_id: str
+    alerts: str  # JSON
+    over: tuple[str, ...]
+    simulated: bool
+    attempts: int

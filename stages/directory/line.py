@@ -1,0 +1,230 @@
+"""One TLS connection to one server through ldap3: the only file that calls it. Everything here blocks, except `abort`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from typing import Any
+
+import ldap3
+from ldap3.core.exceptions import LDAPException
+
+from pipeline.errors import DirectoryError
+from stages.directory import controls
+from stages.directory.faults import bind_refusal, call_failure, open_failure, refusal
+from stages.directory.options import Target
+from stages.directory.wire import Answer, RawEntry, Search
+
+# ldap3 reads 4,096 bytes at a time and appends them to one bytes object: quadratic. Over TLS a read gives up to 16 KiB.
+_SOCKET_BYTES = 262_144
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+
+
+class VerifiedTls(ldap3.Tls):  # type: ignore[misc]  # ldap3 has no types
+    """TLS 1.2 or later, the certificate checked by Python itself: chain, host name or address, and name indication.
+
+    ldap3's own wrapping knows no minimum version, sends no name indication and compares DNS names only on
+    Python 3.12 and later. `failure` keeps the error that ldap3 would turn into text.
+    """
+
+    def __init__(self, host: str, ca_file: str) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        context = ssl.create_default_context(cafile=ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Python 3.13 refuses authorities without the key identifiers that RFC 5280 asks for; many an enterprise's root
+        # is older than that. The signature chain and the name are checked all the same.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        self._context = context
+        self._host = host
+        self.failure: Exception | None = None
+
+    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+        del do_handshake  # always: the handshake must be over before anything is said
+        try:
+            connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+class Line:
+    """Opened once, used by one thread at a time, closed once. After any error that is not a server's result it is dead."""
+
+    def __init__(self, target: Target, address: str, *, timeout_seconds: int) -> None:
+        """`address` is one numeric address of `target.host`; `timeout_seconds` bounds each wait for the server."""
+        self.target = target
+        self._address = address
+        self._timeout_seconds = timeout_seconds
+        self._connection: Any = None
+        self._aborted = False
+        self.is_dead = False
+
+    def open_blocking(self, username: str, password: str, ca_file: str) -> None:
+        """Connects, secures and binds. DirectoryError, DirectoryBusy, CredentialsRefused."""
+        operation = f"connect to {self.target.url}"
+        ldap3.set_config_parameter("SOCKET_SIZE", _SOCKET_BYTES)
+        try:
+            tls = VerifiedTls(self.target.host, ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise DirectoryError(
+                operation,
+                f"the certificates in {ca_file or 'the system store'} can't be read: {error}",
+                "directory.ca_file must be a readable PEM file",
+            ) from error
+        server = ldap3.Server(
+            self._address,
+            port=self.target.port,
+            use_ssl=self.target.implicit_tls,
+            tls=tls,
+            get_info=ldap3.NONE,  # a loaded schema corrupts GUID filters (cannatag/ldap3#1000) and values' types
+            connect_timeout=self._timeout_seconds,
+            allowed_referral_hosts=[],
+        )
+        self._connection = ldap3.Connection(
+            server,
+            user=username,
+            password=password,
+            authentication=ldap3.SIMPLE,
+            # One thread at a time is our rule, so the copies that SAFE_SYNC makes for others would be for nobody.
+            client_strategy=ldap3.SYNC,
+            auto_bind=ldap3.AUTO_BIND_NONE,
+            auto_referrals=False,  # else it would bind with our password wherever a server points
+            auto_range=False,
+            check_names=False,
+            return_empty_attributes=False,  # else unchanged looks like cleared
+            raise_exceptions=False,
+            read_only=True,
+            receive_timeout=self._timeout_seconds,
+        )
+        try:
+            self._secure_blocking(operation, tls)
+            self._bind_blocking(f"sign in to {self.target.url} as {username}")
+        except BaseException:
+            self.close_blocking()
+            raise
+
+    def _secure_blocking(self, operation: str, tls: VerifiedTls) -> None:
+        connection = self._connection
+        try:
+            connection.open(read_server_info=False)
+            if not self.target.implicit_tls:
+                connection.start_tls(read_server_info=False)
+        except (LDAPException, OSError) as error:
+            raise open_failure(operation, tls.failure or error) from error
+        if not isinstance(connection.socket, ssl.SSLSocket):
+            raise DirectoryError(operation, "the connection is not encrypted", "TLS 1.2 needed")
+        if self._aborted:
+            raise call_failure(operation, ConnectionAbortedError("given up"))
+        _keep_alive(connection.socket)
+
+    def _bind_blocking(self, operation: str) -> None:
+        try:
+            self._connection.bind(read_server_info=False)
+            result = self._connection.result
+        except (LDAPException, OSError, AttributeError, ValueError) as error:
+            raise call_failure(operation, error) from error
+        if result["result"] != 0:
+            raise bind_refusal(operation, int(result["result"]), str(result["message"] or ""))
+
+    def search_blocking(self, request: Search) -> Answer:
+        """The whole answer to one request. LdapRefusal, LdapBusy, ConnectionLost; a result other than 0 never gives entries."""
+        connection = self._connection
+        try:
+            connection.socket.settimeout(request.patience_seconds or self._timeout_seconds)
+            connection.search(
+                request.base,
+                request.filter,
+                request.scope.value,
+                dereference_aliases=ldap3.DEREF_NEVER,
+                attributes=list(request.attributes) or [ldap3.NO_ATTRIBUTES],
+                size_limit=request.size_limit,
+                controls=list(request.controls),
+            )
+            result, response = connection.result, connection.response
+            # Else a big answer lives on until the next one.
+            connection.response = connection.result = None
+        except Exception as error:
+            self.is_dead = True
+            raise call_failure(request.purpose, error) from error
+        # What `search` itself returns is no measure: it is False for an empty success (measured).
+        if result["result"] != 0:
+            raise refusal(request.purpose, int(result["result"]), str(result["message"] or ""))
+        return _answer(result, response)
+
+    def send_blocking(self, request: Search) -> ssl.SSLSocket:
+        """Sends a search that has no end and leaves the answers to the caller, who reads the socket."""
+        operation = request.purpose
+        try:
+            message = ldap3.operation.search.search_operation(
+                request.base,
+                request.filter,
+                request.scope.value,
+                ldap3.DEREF_NEVER,
+                list(request.attributes),
+                0,
+                0,
+                False,
+                None,
+                None,
+                check_names=False,
+            )
+            self._connection.strategy.send("searchRequest", message, list(request.controls))
+        except Exception as error:
+            self.is_dead = True
+            raise call_failure(operation, error) from error
+        secured: ssl.SSLSocket = self._connection.socket
+        return secured
+
+    def close_blocking(self) -> None:
+        self.is_dead = True
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        secured = connection.socket
+        with contextlib.suppress(Exception):  # a goodbye to a server that may be gone
+            if secured is not None:
+                secured.settimeout(1)
+            connection.unbind()
+        with contextlib.suppress(Exception):  # ldap3 forgets the socket when it fails while opening
+            if secured is not None:
+                secured.close()
+
+    def abort(self) -> None:
+        """From any thread, at any time: whatever blocks on this connection fails within milliseconds."""
+        self._aborted = True
+        self.is_dead = True
+        opened = getattr(self._connection, "socket", None)
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                # Not `opened.shutdown`: an SSLSocket forgets its encryption first, and what the other thread is about
+                # to send would leave in the clear.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def _answer(result: dict[str, Any], response: list[dict[str, Any]]) -> Answer:
+    entries = tuple(
+        RawEntry(
+            entry["dn"],
+            {name.lower(): tuple(values or ()) for name, values in entry["raw_attributes"].items()},
+        )
+        for entry in response
+        if entry["type"] == "searchResEntry"  # references are never followed
+    )
+    received = result.get("controls") or {}
+    page = received.get(controls.PAGED_OID)
+    change = received.get(controls.DIRSYNC_OID)
+    return Answer(
+        entries,
+        page_cookie=bytes(page["value"]["cookie"] or b"") if page else None,
+        change_cookie=bytes(change["value"]["cookie"] or b"") if change else None,
+        more_changes=bool(change and change["value"]["more_results"]),
+    )
+
+
+def _keep_alive(secured: socket.socket) -> None:
+    secured.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            secured.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,268 @@
+"""The way to the domain: which server, one connection at a time, its thread, and what happens when it breaks."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from pipeline.errors import DirectoryBusy, DirectoryError
+from stages.directory.discovery import Lookup, discover, look_up
+from stages.directory.faults import ConnectionLost, CredentialsRefused, ServerStuck, name_failure
+from stages.directory.line import Line
+from stages.directory.options import DirectoryOptions, Target
+from stages.directory.root import read_controller
+from stages.directory.wire import Answer, Controller, Search
+
+T = TypeVar("T")
+
+_LONGEST_CALL_TIMEOUTS = 10  # a server that trickles its answer is given up after so many timeouts
+_ABORT_SECONDS = 0.05
+
+
+async def run_abortable(line: Line, limiter: anyio.CapacityLimiter, function: Callable[[], T]) -> T:
+    """Runs a blocking call on `line` in its thread. Cancellation cuts the connection and waits for the thread to notice:
+    none is left behind, and none holds up the end of the program.
+    """
+    ended = anyio.Event()
+    failure: Exception | None = None
+    results: list[T] = []
+
+    async def abort_when_cancelled() -> None:
+        try:
+            await ended.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                while not ended.is_set():
+                    # Again and again: the thread may be between two sockets.
+                    line.abort()
+                    with anyio.move_on_after(_ABORT_SECONDS):
+                        await ended.wait()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(abort_when_cancelled)
+        try:
+            results.append(await anyio.to_thread.run_sync(function, limiter=limiter))
+        except Exception as error:  # noqa: BLE001  # raised below, outside of the group, which would wrap it
+            failure = error
+        finally:
+            ended.set()
+    if failure is not None:
+        raise failure
+    return results[0]
+
+
+class Session:
+    """One signed-in connection to one domain controller; see `Searcher`."""
+
+    def __init__(self, line: Line, limiter: anyio.CapacityLimiter, timeout_seconds: int) -> None:
+        self._line = line
+        self._limiter = limiter
+        self._timeout_seconds = timeout_seconds
+        self._turn = anyio.Lock()
+        self._controller: Controller | None = None
+        self.searches = 0
+
+    @property
+    def controller(self) -> Controller:
+        assert self._controller is not None, "the controller is read before the session is handed out"
+        return self._controller
+
+    @property
+    def target(self) -> Target:
+        return self._line.target
+
+    @property
+    def line(self) -> Line:
+        return self._line
+
+    @property
+    def is_usable(self) -> bool:
+        return not self._line.is_dead
+
+    async def introduce(self, now: Callable[[], datetime]) -> None:
+        self._controller = await read_controller(self.search, now)
+
+    async def search(self, request: Search) -> Answer:
+        longest = _LONGEST_CALL_TIMEOUTS * (request.patience_seconds or self._timeout_seconds)
+        async with self._turn:
+            if self._line.is_dead:
+                raise ConnectionLost(request.purpose, "the connection was lost before")
+            self.searches += 1
+            with anyio.move_on_after(longest):
+                return await run_abortable(
+                    self._line, self._limiter, lambda: self._line.search_blocking(request)
+                )
+        raise ServerStuck(request.purpose, f"the answer was not complete after {longest} seconds")
+
+    async def close(self) -> None:
+        if self._turn.locked():
+            self._line.abort()  # else we would wait for an answer that nobody wants any more
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._line.close_blocking, limiter=self._limiter)
+
+
+class Link:
+    """Opens sessions: the configured servers in order, or those that DNS names. Keeps the one that worked.
+
+    No pool: which server answers is always our decision, since sequence numbers of one mean nothing on another.
+    """
+
+    def __init__(
+        self, options: DirectoryOptions, now: Callable[[], datetime], *, lookup: Lookup = look_up
+    ) -> None:
+        self._options = options
+        self._now = now
+        self._lookup = lookup
+        self._limiter = anyio.CapacityLimiter(1)
+        self._opening = anyio.Lock()
+        self._session: Session | None = None
+        self._last: Target | None = None  # the server that worked last
+        self._shunned: Target | None = None  # the server that fell silent last
+
+    async def session(self) -> Session:
+        """The open session, or a new one. DirectoryError."""
+        async with self._opening:
+            session = self._session
+            if session is not None and session.is_usable:
+                return session
+            await self._drop()
+            self._session = await self.open()
+            return self._session
+
+    async def session_on(self, ds_service: str) -> Session | None:
+        """A session on exactly this domain controller; None where another one answers and this one can't be reached."""
+        session = await self.session()
+        if session.controller.ds_service == ds_service:
+            return session
+        for target in await self._targets():
+            if target == session.target:
+                continue
+            try:
+                other = await self._open_target(target, self._limiter)
+            except CredentialsRefused:
+                raise
+            except DirectoryError:
+                continue
+            if other.controller.ds_service == ds_service:
+                async with self._opening:
+                    await self._drop()
+                    self._session = other
+                    self._last = target
+                return other
+            await other.close()
+        return None
+
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
+        """Runs a read on the session; once more on a new one when the connection had been idle and turns out to be gone."""
+        session = await self.session()
+        is_fresh = session.searches == 0
+        try:
+            return await operation(session)
+        except ServerStuck:
+            self._shunned = session.target
+            raise
+        except ConnectionLost:
+            if is_fresh:
+                raise
+        return await operation(await self.session())
+
+    async def open(self, limiter: anyio.CapacityLimiter | None = None) -> Session:
+        """A session of its own that the caller closes; every server is tried once."""
+        failures: list[DirectoryError] = []
+        targets = await self._targets()
+        for target in targets:
+            try:
+                session = await self._open_target(target, limiter or self._limiter)
+            except CredentialsRefused:
+                raise
+            except DirectoryError as error:
+                failures.append(error)
+                continue
+            self._last = target
+            if self._shunned == target:
+                self._shunned = None
+            return session
+        if len(failures) == 1:
+            raise failures[0]
+        causes = "; ".join(f"{failure.operation}: {failure.cause}" for failure in failures)
+        lasting = [failure for failure in failures if not isinstance(failure, DirectoryBusy)]
+        worst = (lasting or failures)[0]
+        kind = DirectoryError if len(lasting) == len(failures) else DirectoryBusy
+        raise kind(f"connect to one of {len(failures)} servers", causes, worst.hint) from worst
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._opening:
+                await self._drop()
+
+    async def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _targets(self) -> list[Target]:
+        configured = self._options.targets() or await discover(
+            self._options.domain,
+            start_tls=self._options.start_tls,
+            timeout_seconds=self._options.timeout_seconds,
+            lookup=self._lookup,
+        )
+        # The one that worked last stays first: on another one a cookie may replay much, and sequence numbers are void.
+        return sorted(configured, key=lambda target: (target == self._shunned, target != self._last))
+
+    async def _open_target(self, target: Target, limiter: anyio.CapacityLimiter) -> Session:
+        failure: DirectoryError | None = None
+        for address in await self._addresses(target):
+            try:
+                return await self._open_address(target, address, limiter)
+            except DirectoryBusy as error:  # the next address of the same server may do
+                failure = failure or error
+        assert failure is not None
+        raise failure
+
+    async def _open_address(self, target: Target, address: str, limiter: anyio.CapacityLimiter) -> Session:
+        options = self._options
+        line = Line(target, address, timeout_seconds=options.timeout_seconds)
+        session = Session(line, limiter, options.timeout_seconds)
+        try:
+            await run_abortable(
+                line,
+                limiter,
+                lambda: line.open_blocking(options.username, options.password, options.ca_file),
+            )
+            await session.introduce(self._now)
+        except BaseException:
+            await session.close()
+            raise
+        if not session.controller.synchronized:
+            await session.close()
+            raise DirectoryBusy(
+                f"connect to {target.url}",
+                "the domain controller has not finished its first replication",
+                "wait until it is synchronised, or name another one first",
+            )
+        session.searches = 0  # what was asked so far does not make it an old connection
+        return session
+
+    async def _addresses(self, target: Target) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(target.host))]
+        except ValueError:
+            pass
+        operation = f"connect to {target.url}"
+        try:
+            with anyio.fail_after(self._options.timeout_seconds):
+                found = await anyio.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise DirectoryBusy(operation, f"the name {target.host} was not resolved in time") from error
+        except (OSError, UnicodeError) as error:
+            raise name_failure(
+                operation, target.host, OSError(str(error)) if isinstance(error, UnicodeError) else error
+            ) from error
+        return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

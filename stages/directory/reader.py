@@ -1,0 +1,276 @@
+"""Reading what is there now: entries, members, parents, tombstones, a group by its name."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+from ldap3.utils.conv import escape_filter_chars
+
+from pipeline.errors import AmbiguousGroup, DirectoryError, GroupNotFound
+from pipeline.model import Entry, Kind, Target
+from stages.directory.controls import (
+    DOMAIN_SCOPE,
+    EXTENDED_DN,
+    SHOW_DELETED,
+    SHOW_RECYCLED,
+    SHOW_RECYCLED_OID,
+    Control,
+    paged,
+)
+from stages.directory.entries import entry_of, guid_base, guid_filter, guid_of, parse_target
+from stages.directory.faults import INSUFFICIENT_RIGHTS, INVALID_DN, NO_SUCH_OBJECT, UNWILLING, LdapRefusal
+from stages.directory.paging import read_all, read_values
+from stages.directory.wire import EVERYTHING, RawEntry, Scope, Search, Searcher
+
+GUIDS_PER_SEARCH = 500
+DELETED_OBJECTS_WKGUID = "18e2ea80684f11d2b9aa00c04f79f805"  # MS-ADTS 6.1.1.4
+
+_BASIC_ATTRIBUTES = (
+    "objectGUID",
+    "objectClass",
+    "objectSid",
+    "name",
+    "sAMAccountName",
+    "givenName",
+    "sn",
+    "displayName",
+    "userAccountControl",
+    "accountExpires",
+    "primaryGroupID",
+)
+_LOOKS_LIKE_DN = re.compile(r"[A-Za-z][A-Za-z0-9.-]*\s*=")
+_NOT_THERE = frozenset({NO_SUCH_OBJECT, INVALID_DN, UNWILLING})
+_GROUP_HINT = "give the service account the right to read all properties of the group"
+
+
+def entry_attributes(email_attribute: str) -> tuple[str, ...]:
+    return (*_BASIC_ATTRIBUTES, email_attribute)
+
+
+async def find_group(searcher: Searcher, reference: str, email_attribute: str) -> Entry:
+    """By DN, objectGUID, sAMAccountName, else cn. GroupNotFound, AmbiguousGroup."""
+    wanted = reference.strip()
+    purpose = f"find the group {wanted!r}"
+    attributes = entry_attributes(email_attribute)
+    found: list[RawEntry] = []
+    if address := _address_of(wanted):
+        found = await _at(searcher, purpose, address, attributes)
+        if found and entry_of(found[0], email_attribute).kind is not Kind.GROUP:
+            raise GroupNotFound(purpose, f"{found[0].dn} is no group")
+    for name in ("sAMAccountName", "cn"):
+        if not found and wanted:
+            found = await read_all(
+                searcher,
+                Search(
+                    purpose=purpose,
+                    base=searcher.controller.base_dn,
+                    scope=Scope.SUBTREE,
+                    filter=f"(&(objectClass=group)({name}={escape_filter_chars(wanted)}))",
+                    attributes=attributes,
+                    controls=(DOMAIN_SCOPE,),
+                ),
+            )
+    if not found:
+        raise GroupNotFound(purpose, "the account sees no such group")
+    if len(found) > 1:
+        raise AmbiguousGroup(
+            purpose, "several groups have that name: " + "; ".join(sorted(e.dn for e in found))
+        )
+    return entry_of(found[0], email_attribute)
+
+
+async def read_entries(searcher: Searcher, guids: Sequence[str], email_attribute: str) -> dict[str, Entry]:
+    """The living and visible ones among `guids`, in searches of 500."""
+    entries: dict[str, Entry] = {}
+    for chunk in _chunks(guids):
+        for raw in await read_all(
+            searcher,
+            Search(
+                purpose="read people and groups",
+                base=searcher.controller.base_dn,
+                scope=Scope.SUBTREE,
+                filter=_any_of(chunk),
+                attributes=entry_attributes(email_attribute),
+                controls=(DOMAIN_SCOPE,),
+            ),
+        ):
+            # An object that shows itself without its properties counts as one that can't be seen.
+            if guid_of(raw) and raw.values.get("objectclass"):
+                entry = entry_of(raw, email_attribute)
+                entries[entry.guid] = entry
+    return entries
+
+
+async def read_members(searcher: Searcher, group_guid: str) -> tuple[Target, ...]:
+    """The explicit members of one group; whole, or DirectoryError."""
+    purpose = f"read the members of the group {group_guid}"
+    try:
+        values = await read_values(
+            searcher,
+            purpose=purpose,
+            base=guid_base(group_guid),
+            attribute="member",
+            controls=(EXTENDED_DN,),
+        )
+    except LdapRefusal as refused:
+        if refused.code not in _NOT_THERE:
+            raise
+        values = None
+    if values is None:
+        raise DirectoryError(purpose, "the account does not see this group", _GROUP_HINT)
+    if not values:
+        await _confirm_empty(searcher, purpose, group_guid)
+    return tuple(parse_target(value.decode("utf-8", errors="replace")) for value in values)
+
+
+async def read_primary_members(searcher: Searcher, rid: int) -> tuple[str, ...]:
+    """GUIDs of the people whose primary group has this relative identifier. Computers are left out."""
+    found = await read_all(
+        searcher,
+        Search(
+            purpose=f"read the members by primary group {rid}",
+            base=searcher.controller.base_dn,
+            scope=Scope.SUBTREE,
+            filter=f"(&(objectCategory=person)(objectClass=user)(primaryGroupID={rid:d}))",
+            attributes=("objectGUID",),
+            controls=(DOMAIN_SCOPE,),
+        ),
+    )
+    return tuple(guid for raw in found if (guid := guid_of(raw)))
+
+
+async def read_parents(searcher: Searcher, guid: str) -> tuple[str, ...]:
+    """GUIDs of the groups that hold the object explicitly; empty where it can't be seen."""
+    try:
+        values = await read_values(
+            searcher,
+            purpose=f"read the groups of {guid}",
+            base=guid_base(guid),
+            attribute="memberOf",
+            controls=(EXTENDED_DN,),
+        )
+    except LdapRefusal as refused:
+        if refused.code not in _NOT_THERE:
+            raise
+        values = None
+    return tuple(parse_target(value.decode("utf-8", errors="replace")).guid for value in values or ())
+
+
+async def read_tombstones(searcher: Searcher, guids: Sequence[str]) -> frozenset[str]:
+    """Those of `guids` that this domain shows as deleted."""
+    return frozenset(
+        [
+            guid
+            for chunk in _chunks(guids)
+            for raw in await read_all(
+                searcher,
+                Search(
+                    purpose="look for tombstones",
+                    base=searcher.controller.base_dn,
+                    scope=Scope.SUBTREE,
+                    filter=f"(&(isDeleted=TRUE){_any_of(chunk)})",
+                    attributes=("objectGUID", "isDeleted"),
+                    controls=(DOMAIN_SCOPE, *deleted_controls(searcher)),
+                ),
+            )
+            if (guid := guid_of(raw)) and raw.text("isdeleted").upper() == "TRUE"
+        ]
+    )
+
+
+async def sees_tombstones(searcher: Searcher) -> bool | None:
+    """True only with a real tombstone in hand. False where the container hides its own properties, as it does from an
+    account that was given nothing (measured on Samba). None where it is open and empty.
+    """
+    purpose = "look for a tombstone"
+    base = deleted_objects(searcher)
+    try:
+        container = await searcher.search(
+            Search(
+                purpose=purpose,
+                base=base,
+                scope=Scope.BASE,
+                attributes=("objectGUID", "isDeleted"),
+                controls=(SHOW_DELETED,),
+            )
+        )
+        # One level: the container is itself a deleted object, and everybody sees that.
+        first = await searcher.search(
+            Search(
+                purpose=purpose,
+                base=base,
+                scope=Scope.LEVEL,
+                filter="(&(isDeleted=TRUE)(|(objectClass=user)(objectClass=group)))",
+                attributes=("objectGUID",),
+                controls=(*deleted_controls(searcher), paged(1, b"")),  # one is enough
+            )
+        )
+    except LdapRefusal as refused:
+        if refused.code in {NO_SUCH_OBJECT, UNWILLING, INSUFFICIENT_RIGHTS}:
+            return False
+        raise
+    if any(guid_of(raw) for raw in first.entries):
+        return True
+    is_open = any(raw.first("isdeleted") is not None for raw in container.entries)
+    return None if is_open else False
+
+
+def deleted_objects(searcher: Searcher) -> str:
+    """By its well-known GUID: its name is translated on some domains."""
+    return f"<WKGUID={DELETED_OBJECTS_WKGUID},{searcher.controller.base_dn}>"
+
+
+def deleted_controls(searcher: Searcher) -> tuple[Control, ...]:
+    """With the Recycle Bin an object is first deleted, then recycled; both are proof."""
+    if SHOW_RECYCLED_OID in searcher.controller.controls:
+        return (SHOW_DELETED, SHOW_RECYCLED)
+    return (SHOW_DELETED,)
+
+
+async def _confirm_empty(searcher: Searcher, purpose: str, group_guid: str) -> None:
+    """An unreadable `member` looks like no member. A filter on an attribute that may not be read is neither true nor false
+    (MS-ADTS 3.1.1.3.1.3.1), so only a group that may be read and has none matches.
+    """
+    answer = await searcher.search(
+        Search(
+            purpose=purpose,
+            base=guid_base(group_guid),
+            scope=Scope.BASE,
+            filter="(&(objectClass=group)(!(member=*)))",
+            attributes=("objectGUID",),
+        )
+    )
+    if not answer.entries:
+        raise DirectoryError(purpose, "it seems empty, but its members may only be hidden", _GROUP_HINT)
+
+
+async def _at(searcher: Searcher, purpose: str, base: str, attributes: tuple[str, ...]) -> list[RawEntry]:
+    try:
+        answer = await searcher.search(
+            Search(purpose=purpose, base=base, scope=Scope.BASE, filter=EVERYTHING, attributes=attributes)
+        )
+    except LdapRefusal as refused:
+        if refused.code in _NOT_THERE:
+            return []
+        raise
+    return [raw for raw in answer.entries if guid_of(raw)]
+
+
+def _address_of(reference: str) -> str:
+    """A search base, where the reference is a DN or a GUID; "" for a mere name."""
+    try:
+        return f"<GUID={uuid.UUID(reference)}>"
+    except ValueError:
+        return reference if _LOOKS_LIKE_DN.match(reference) else ""
+
+
+def _any_of(guids: Iterable[str]) -> str:
+    return f"(|{''.join(map(guid_filter, guids))})"
+
+
+def _chunks(guids: Sequence[str]) -> Iterator[Sequence[str]]:
+    unique = list(dict.fromkeys(guids))
+    for start in range(0, len(unique), GUIDS_PER_SEARCH):
+        yield unique[start : start + GUIDS_PER_SEARCH]

@@ -1,0 +1,65 @@
+"""What one poll saw before anything is changed, and what becomes of members that can't be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.core.nesting import Nesting
+from pipeline.core.plan import Note, NoteKind
+from pipeline.model import Delta, Domain, Entry, Kind, Target
+from pipeline.records import Edge, Node
+from stages.directory.walk import Walked
+
+
+class Sight:
+    """What one poll read, before anything is changed."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self.relevant: list[Delta] = []
+        self.dead: set[str] = set()
+        self.entries: dict[str, Entry] = {}
+        self.unseen: dict[str, Target] = {}
+        self.added: list[Edge] = []
+        self.removed: list[Edge] = []
+        self.old: dict[str, Node] = {}
+        self._stubs: list[Entry] = []
+
+    def take(self, walked: Walked) -> None:
+        self.entries.update(walked.entries)
+        self.added += walked.edges
+        for guid, target in walked.unseen.items():
+            self.unseen[guid] = target
+            self._stubs.append(stub_of(target, self.domain))
+
+    def all_entries(self) -> list[Entry]:
+        return [*self.entries.values(), *self._stubs]
+
+    def replace_members(self, nesting: Nesting, group: str, present: Iterable[tuple[Target, bool]]) -> None:
+        wanted = {Edge(group, target.guid, primary) for target, primary in present}
+        before = {
+            Edge(group, child, primary)
+            for primary in (False, True)
+            for child in nesting.scope.members(group, primary=primary)
+        }
+        self.added += sorted(wanted - before, key=lambda edge: (edge.child, edge.primary))
+        self.removed += sorted(before - wanted, key=lambda edge: (edge.child, edge.primary))
+
+    def edges_to(self, nesting: Nesting, child: str) -> list[Edge]:
+        return [Edge(parent, child) for parent in nesting.scope.parents(child)]
+
+
+def stub_of(target: Target, domain: Domain) -> Entry:
+    """A member that can't be read: kept, so that the edge resolves when it becomes readable."""
+    dn = target.dn.lower()
+    foreign = bool(dn) and (not dn.endswith(domain.base_dn.lower()) or ",cn=foreignsecurityprincipals," in dn)
+    return Entry(guid=target.guid, kind=Kind.FOREIGN if foreign else Kind.OTHER, dn=target.dn, sid=target.sid)
+
+
+def unreadable_note(stubs: Sequence[Entry]) -> tuple[Note, ...]:
+    """Unreadable members may be groups: until they can be read, nobody is taken for a leaver by absence."""
+    unreadable = [entry.dn or entry.guid for entry in stubs if entry.kind is Kind.OTHER]
+    if not unreadable:
+        return ()
+    text = f"members of the sync group that the account can't read: {', '.join(sorted(unreadable)[:10])}; leavers that only a full read shows wait for it"
+    return (Note(kind=NoteKind.MISSING_RIGHT, detail=text),)

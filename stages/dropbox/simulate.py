@@ -1,0 +1,224 @@
+"""Simulation: reads come from the real team, writes are recorded and shown in an overlay over it.
+
+So that an invitation and what follows from it appear in one plan, later reads see the effect of earlier
+writes. No write of the wrapped team is ever called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pipeline.model import (
+    ActionKind,
+    EventPage,
+    Finding,
+    Member,
+    Outcome,
+    Profile,
+    Status,
+    TeamInfo,
+    Verdict,
+)
+from pipeline.ports import Clock, Team
+from stages.dropbox.classify import outcome_after_look, outcome_for, rule_for
+from stages.dropbox.lifecycle import (
+    ROUTE_OF,
+    TAKES_SEAT,
+    invite_refusal,
+    moved,
+    transition_refusal,
+    update_refusal,
+    updated,
+)
+
+SIMULATED_ID_PREFIX = "dbmid:simulated-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One write that a real pass would have sent and the team accepted, as far as can be told."""
+
+    kind: ActionKind
+    member_id: str
+    email: str
+    changes: Profile = field(default_factory=Profile)
+    wipe_data: bool | None = None
+
+
+class SimulatedTeam:
+    """Implements pipeline.ports.Team over another one. `recorded` holds the writes in order."""
+
+    def __init__(self, team: Team, clock: Clock) -> None:
+        self._team = team
+        self._clock = clock
+        self._overlay: dict[str, Member] = {}
+        self._seats_taken = 0  # by the writes so far; below zero when they freed some
+        self.recorded: list[Recorded] = []
+
+    # --- reads -----------------------------------------------------------------------------------------
+
+    async def team_info(self) -> TeamInfo:
+        info = await self._team.team_info()
+        return replace(info, provisioned=max(0, info.provisioned + self._seats_taken))
+
+    async def acting_admin(self) -> Member:
+        admin = await self._team.acting_admin()
+        return self._overlay.get(admin.member_id, admin)
+
+    async def list_members(self) -> AsyncIterator[Sequence[Member]]:
+        async for page in self._team.list_members():
+            yield [self._overlay.get(member.member_id, member) for member in page]
+        invented = [
+            member for member_id, member in self._overlay.items() if member_id.startswith(SIMULATED_ID_PREFIX)
+        ]
+        if invented:
+            yield invented
+
+    async def get_members(
+        self,
+        *,
+        member_ids: Sequence[str] = (),
+        external_ids: Sequence[str] = (),
+        emails: Sequence[str] = (),
+    ) -> Sequence[Member]:
+        real_ids = [each for each in member_ids if not each.startswith(SIMULATED_ID_PREFIX)]
+        found: dict[str, Member] = {}
+        if real_ids or external_ids or emails:
+            for member in await self._team.get_members(
+                member_ids=real_ids, external_ids=external_ids, emails=emails
+            ):
+                found[member.member_id] = member
+        found |= self._overlay
+        ids, marks, addresses = (
+            set(member_ids),
+            set(external_ids) - {""},
+            {email.lower() for email in emails} - {""},
+        )
+        return [
+            member
+            for member in found.values()
+            if member.member_id in ids or member.external_id in marks or member.email in addresses
+        ]
+
+    async def events(self, cursor: str, since: datetime) -> EventPage:
+        return await self._team.events(cursor, since)
+
+    async def check(self) -> Sequence[Finding]:
+        return await self._team.check()
+
+    def pace(self) -> Mapping[str, float]:
+        return self._team.pace()
+
+    async def close(self) -> None:
+        await self._team.close()
+
+    # --- writes ----------------------------------------------------------------------------------------
+
+    async def invite(self, profiles: Sequence[Profile], *, send_welcome: bool) -> Sequence[Outcome]:  # noqa: ARG002
+        others = {
+            member.member_id: member
+            for member in await self.get_members(
+                emails=[profile.email for profile in profiles],
+                external_ids=[profile.external_id for profile in profiles if profile.external_id],
+            )
+        }
+        free_seats = await self._free_seats()
+        outcomes = []
+        for profile in profiles:
+            tag = invite_refusal(profile, list(others.values()), free_seats)
+            if tag:
+                outcomes.append(outcome_for(ROUTE_OF[ActionKind.INVITE], tag))
+                continue
+            member = self._invented(profile)
+            others[member.member_id] = member
+            free_seats -= 1
+            self._apply(
+                member,
+                Recorded(
+                    kind=ActionKind.INVITE, member_id=member.member_id, email=member.email, changes=profile
+                ),
+            )
+            outcomes.append(Outcome(verdict=Verdict.DONE, member=member))
+        return outcomes
+
+    async def update(self, member_id: str, changes: Profile) -> Outcome:
+        if changes == Profile():
+            return Outcome(verdict=Verdict.ALREADY)
+        found = await self.get_members(
+            member_ids=[member_id],
+            emails=[changes.email] if changes.email else [],
+            external_ids=[changes.external_id] if changes.external_id else [],
+        )
+        member = next((each for each in found if each.member_id == member_id), None)
+        others = [each for each in found if each.member_id != member_id]
+        tag = update_refusal(member, changes, others)
+        if member is None or tag:
+            return self._refused(ActionKind.UPDATE, tag, member)
+        changed = updated(member, changes)
+        self._apply(
+            changed,
+            Recorded(kind=ActionKind.UPDATE, member_id=member_id, email=member.email, changes=changes),
+            before=member,
+        )
+        return Outcome(verdict=Verdict.DONE, member=changed)
+
+    async def suspend(self, member_id: str, *, wipe_data: bool) -> Outcome:
+        return await self._move(ActionKind.SUSPEND, member_id, wipe_data=wipe_data)
+
+    async def unsuspend(self, member_id: str) -> Outcome:
+        return await self._move(ActionKind.UNSUSPEND, member_id)
+
+    async def remove(self, member_id: str, *, wipe_data: bool) -> Outcome:
+        return await self._move(ActionKind.REMOVE, member_id, wipe_data=wipe_data)
+
+    async def recover(self, member_id: str) -> Outcome:
+        return await self._move(ActionKind.RECOVER, member_id)
+
+    async def send_welcome(self, member_id: str) -> Outcome:
+        return await self._move(ActionKind.RESEND_WELCOME, member_id)
+
+    async def _move(self, kind: ActionKind, member_id: str, *, wipe_data: bool | None = None) -> Outcome:
+        found = await self.get_members(member_ids=[member_id])
+        member = found[0] if found else None
+        free_seats = await self._free_seats() if kind is ActionKind.RECOVER else 0
+        # Who the last admin is takes the whole list; the rules leave admins alone before it comes to this.
+        tag = transition_refusal(kind, member, is_last_admin=False, free_seats=free_seats)
+        if member is None or tag:
+            return self._refused(kind, tag, member)
+        recorded_kind = kind
+        if kind is ActionKind.REMOVE and member.status is Status.INVITED:
+            recorded_kind = ActionKind.REVOKE_INVITE
+        record = Recorded(kind=recorded_kind, member_id=member_id, email=member.email, wipe_data=wipe_data)
+        self._apply(moved(kind, member), record, before=member)
+        return Outcome(verdict=Verdict.DONE)
+
+    def _refused(self, kind: ActionKind, tag: str, member: Member | None) -> Outcome:
+        route = ROUTE_OF[kind]
+        return (
+            outcome_after_look(route, tag, member)
+            if rule_for(route, tag).is_ambiguous
+            else outcome_for(route, tag)
+        )
+
+    def _apply(self, member: Member, record: Recorded, *, before: Member | None = None) -> None:
+        had_seat = before is not None and before.status in TAKES_SEAT
+        self._seats_taken += (member.status in TAKES_SEAT) - had_seat
+        self._overlay[member.member_id] = member
+        self.recorded.append(record)
+
+    def _invented(self, profile: Profile) -> Member:
+        number = sum(each.startswith(SIMULATED_ID_PREFIX) for each in self._overlay) + 1
+        return Member(
+            member_id=f"{SIMULATED_ID_PREFIX}{number:06}",
+            status=Status.INVITED,
+            email=profile.email.lower(),
+            given_name=profile.given_name,
+            surname=profile.surname,
+            external_id=profile.external_id,
+            invited_on=self._clock.now(),
+        )
+
+    async def _free_seats(self) -> int:
+        return (await self.team_info()).free_seats

@@ -1,0 +1,78 @@
+"""The Team port over HTTP: puts the client, the readers and the writers together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+from pipeline.model import EventPage, Finding, Member, Outcome, Profile, TeamInfo
+from pipeline.ports import Clock
+from stages.dropbox import reading
+from stages.dropbox.checks import check_team
+from stages.dropbox.client import Client
+from stages.dropbox.events import EventLog
+from stages.dropbox.members import MemberWriter
+from stages.dropbox.options import DropboxOptions
+
+
+class HttpTeam:
+    """Implements pipeline.ports.Team. Connects when first used; usable again after `close`."""
+
+    def __init__(self, options: DropboxOptions, clock: Clock) -> None:
+        self._clock = clock
+        self._client = Client(options, clock)
+        self._writer = MemberWriter(self._client, clock)
+        self._log = EventLog(self._client)
+
+    async def team_info(self) -> TeamInfo:
+        return await reading.read_team_info(self._client)
+
+    async def acting_admin(self) -> Member:
+        return await reading.read_acting_admin(self._client)
+
+    def list_members(self) -> AsyncIterator[Sequence[Member]]:
+        return reading.list_members(self._client)
+
+    async def get_members(
+        self,
+        *,
+        member_ids: Sequence[str] = (),
+        external_ids: Sequence[str] = (),
+        emails: Sequence[str] = (),
+    ) -> Sequence[Member]:
+        return await reading.get_members(
+            self._client, member_ids=member_ids, external_ids=external_ids, emails=emails
+        )
+
+    async def invite(self, profiles: Sequence[Profile], *, send_welcome: bool) -> Sequence[Outcome]:
+        return await self._writer.invite(profiles, send_welcome=send_welcome)
+
+    async def update(self, member_id: str, changes: Profile) -> Outcome:
+        return await self._writer.update(member_id, changes)
+
+    async def suspend(self, member_id: str, *, wipe_data: bool) -> Outcome:
+        return await self._writer.suspend(member_id, wipe_data=wipe_data)
+
+    async def unsuspend(self, member_id: str) -> Outcome:
+        return await self._writer.unsuspend(member_id)
+
+    async def remove(self, member_id: str, *, wipe_data: bool) -> Outcome:
+        return await self._writer.remove(member_id, wipe_data=wipe_data)
+
+    async def recover(self, member_id: str) -> Outcome:
+        return await self._writer.recover(member_id)
+
+    async def send_welcome(self, member_id: str) -> Outcome:
+        return await self._writer.send_welcome(member_id)
+
+    async def events(self, cursor: str, since: datetime) -> EventPage:
+        return await self._log.read(cursor, since)
+
+    async def check(self) -> Sequence[Finding]:
+        return await check_team(self._client, self._log, self._clock)
+
+    def pace(self) -> Mapping[str, float]:
+        return self._client.pace()
+
+    async def close(self) -> None:
+        await self._client.close()

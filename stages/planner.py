@@ -1,0 +1,350 @@
+"""The planner: reads the members in question, asks `decide`, and writes what is wanted ahead into the outbox.
+
+It holds no rule of its own: what is to be done stands in `pipeline.core.plan`, what may be sent in
+`pipeline.core.brake`, in which order in `pipeline.core.ordering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
+from pipeline.core.exclusion import Exclusions
+from pipeline.core.identity import Candidates, match
+from pipeline.core.mapping import Mapped, profile_of
+from pipeline.core.merge import merge
+from pipeline.core.nesting import Nesting
+from pipeline.core.ordering import Ordered, Planned, order
+from pipeline.core.plan import Decision, Note, NoteKind, Policy, Subject, decide, label_of
+from pipeline.journal_port import Journal
+from pipeline.model import Action, ActionKind, Kind, Member, State
+from pipeline.ports import Clock, Team
+from pipeline.records import Dirty, HeldRecord, Link, Node
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerOptions:
+    policy: Policy = field(default_factory=Policy)
+    brake: BrakePolicy = field(default_factory=BrakePolicy)
+    exclusions: Exclusions = field(default_factory=Exclusions)
+    external_id_format: str = "ad-guid:{objectGUID}"
+
+
+@dataclass(slots=True)
+class PlanReport:
+    """What planning found, for the pass: notes by (kind, guid), so that asking twice tells once."""
+
+    decided: int = 0
+    notes: dict[tuple[NoteKind, str], Note] = field(default_factory=dict)
+    skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
+    held: tuple[HeldSet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """Everything that the decisions of one batch read, as it stands in one transaction."""
+
+    nodes: Mapping[str, Node]
+    links: Mapping[str, Link]
+    mapped: Mapping[str, Mapped]
+    linked: Mapping[str, Member]
+    by_external: Mapping[str, Sequence[Member]]
+    by_email: Mapping[str, Sequence[Member]]
+    holders: Mapping[str, str]
+    same_email: Mapping[str, Sequence[str]]
+    open_actions: Mapping[str, Sequence[Action]]
+    labels: Mapping[str, str]
+
+
+class Planner:
+    def __init__(self, team: Team, journal: Journal, clock: Clock, options: PlannerOptions) -> None:
+        self._team = team
+        self._journal = journal
+        self._clock = clock
+        self._options = options
+
+    async def plan(self, pass_id: int, nesting: Nesting, report: PlanReport, *, fresh: bool) -> int:
+        """Decides about every dirty person; returns how many. `fresh`: the whole team was just listed.
+
+        Persons with a write under way are left for when it has settled.
+        """
+        decided = 0
+        deferred: set[str] = set()
+        while True:
+            async with self._journal.reading():
+                marks = [mark for mark in await self._journal.dirty(BATCH + len(deferred)) if mark.guid not in deferred]
+                open_actions = await self._journal.outbox.open_of(mark.guid for mark in marks)
+            under_way = {guid for guid, actions in open_actions.items() if any(one.state is State.SENDING for one in actions)}
+            deferred |= under_way
+            marks = [mark for mark in marks if mark.guid not in under_way]
+            if not marks:
+                return decided
+            if not fresh:
+                await self._refresh([mark.guid for mark in marks])
+            await self._decide(pass_id, nesting, marks, report)
+            decided += len(marks)
+            report.decided += len(marks)
+
+    # --- what the team says now
+
+    async def _refresh(self, guids: Sequence[str]) -> None:
+        """Reads the members that these persons have or might have. TeamReadError ends the pass."""
+        async with self._journal.reading():
+            nodes = await self._journal.mirror.nodes(guids)
+            links = await self._journal.links.of(guids)
+        member_ids = [link.member_id for link in links.values()]
+        searched = [node for guid, node in nodes.items() if guid not in links and node.listed and node.entry.kind is Kind.USER]
+        mapped = [self._map(node) for node in searched]
+        external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
+        if self._options.policy.adopt_legacy:
+            external_ids += [f"ADSYNC {node.entry.sid}" for node in searched if node.entry.sid]
+        emails = [one.profile.email for one in mapped if one.profile.email]
+        found: list[Member] = []
+        if member_ids or external_ids or emails:
+            found += await self._team.get_members(member_ids=member_ids, external_ids=external_ids, emails=emails)
+        ids = {member.member_id for member in found}
+        async with self._journal.transaction():
+            # What was not found under its old id, external id or address must not be matched by it any more.
+            stale = set(member_ids)
+            for members in (await self._journal.members.by_email(emails)).values():
+                stale |= {member.member_id for member in members}
+            for members in (await self._journal.members.by_external_id(external_ids)).values():
+                stale |= {member.member_id for member in members}
+            await self._journal.members.forget(stale - ids)
+            await self._journal.members.save(found)
+        missing_links = [guid for guid, link in links.items() if link.member_id not in ids]
+        if missing_links:
+            await self._search_again(nodes, missing_links)
+
+    async def _search_again(self, nodes: Mapping[str, Node], guids: Sequence[str]) -> None:
+        """The linked account is gone for good: the person may have another one by now."""
+        mapped = [self._map(nodes[guid]) for guid in guids if guid in nodes and nodes[guid].listed]
+        external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
+        emails = [one.profile.email for one in mapped if one.profile.email]
+        if not external_ids and not emails:
+            return
+        found = await self._team.get_members(external_ids=external_ids, emails=emails)
+        async with self._journal.transaction():
+            await self._journal.members.save(found)
+
+    def _map(self, node: Node) -> Mapped:
+        return profile_of(node.entry, external_id_format=self._options.external_id_format)
+
+    # --- decide
+
+    async def _decide(self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport) -> None:
+        now = self._clock.now()
+        journal = self._journal
+        async with journal.transaction():
+            facts = await self._facts([mark.guid for mark in marks])
+            timers: dict[str, datetime | None] = {}
+            for mark in marks:
+                node = facts.nodes.get(mark.guid)
+                actions = facts.open_actions.get(mark.guid, ())
+                for key in [key for key in report.notes if key[1] == mark.guid]:
+                    del report.notes[key]
+                report.skipped.pop(mark.guid, None)
+                if node is None or (node.entry.kind is not Kind.USER and mark.guid not in facts.links):
+                    reason = "no longer in the mirror" if node is None else f"a {node.entry.kind.value} object, not a person"
+                    if node is not None and node.entry.kind not in (Kind.GROUP, Kind.OTHER):
+                        report.skipped[mark.guid] = (node, reason)
+                    await journal.outbox.supersede(actions, now)
+                    continue
+                subject = self._subject(node, facts, nesting)
+                decision = decide(subject, self._options.policy, now)
+                await self._write(pass_id, mark, subject, decision, actions, now)
+                timers[mark.guid] = decision.look_again
+                report.notes.update({(note.kind, note.guid): note for note in decision.notes})
+                if decision.skipped and (node.listed or subject.link is not None):
+                    report.skipped[mark.guid] = (node, decision.skipped)
+            await journal.set_timers(timers)
+            await journal.clear_dirty(marks)
+
+    async def _facts(self, guids: Sequence[str]) -> _Facts:
+        journal = self._journal
+        nodes = await journal.mirror.nodes(guids)
+        links = await journal.links.of(guids)
+        mapped = {guid: self._map(node) for guid, node in nodes.items()}
+        linked = await journal.members.by_id(link.member_id for link in links.values())
+        external_ids = {one.profile.external_id for one in mapped.values()} | {
+            f"ADSYNC {node.entry.sid}" for node in nodes.values() if node.entry.sid
+        }
+        by_external = await journal.members.by_external_id(sorted(external_ids - {""}))
+        member_emails = {member.email for member in linked.values()}
+        emails = sorted(({one.profile.email for one in mapped.values()} | member_emails) - {""})
+        by_email = await journal.members.by_email(emails)
+        candidates = {member.member_id for members in (*by_external.values(), *by_email.values()) for member in members}
+        holders = await journal.links.holders(sorted(candidates))
+        same_email = await journal.mirror.listed_with_email(emails)
+        others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
+        others |= {guid for group in same_email.values() for guid in group if guid not in nodes}
+        labels = {guid: label_of(node) for guid, node in (await journal.mirror.nodes(sorted(others))).items()}
+        return _Facts(
+            nodes=nodes,
+            links=links,
+            mapped=mapped,
+            linked=linked,
+            by_external=by_external,
+            by_email=by_email,
+            holders=holders,
+            same_email=same_email,
+            open_actions=await journal.outbox.open_of(guids),
+            labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
+        )
+
+    def _subject(self, node: Node, facts: _Facts, nesting: Nesting) -> Subject:
+        guid = node.guid
+        link = facts.links.get(guid)
+        mapped = facts.mapped[guid]
+        email = mapped.profile.email
+        candidates = Candidates(
+            linked=facts.linked.get(link.member_id) if link else None,
+            by_external_id=facts.by_external.get(mapped.profile.external_id, ()) if mapped.profile.external_id else (),
+            by_legacy_id=facts.by_external.get(f"ADSYNC {node.entry.sid}", ()) if node.entry.sid else (),
+            by_email=facts.by_email.get(email, ()) if email and node.listed else (),
+        )
+        found = match(guid, link, candidates, facts.holders, own_prefix=self._options.policy.own_id_prefix)
+        member_email = found.member.email if found.member else ""
+        twins = [other for other in facts.same_email.get(email, ()) if other != guid] if email and node.listed else []
+        heirs = [other for other in facts.same_email.get(member_email, ()) if other != guid] if not node.listed else []
+        group = "in the exclusion group" if nesting.is_excluded(guid) else None
+        reason = group or self._options.exclusions.reason(guid, directory_email=node.entry.email, member_email=member_email)
+        return Subject(
+            node=node,
+            mapped=mapped,
+            link=link,
+            match=found,
+            excluded=reason or "",
+            duplicate_of=facts.labels.get(twins[0], twins[0]) if twins else "",
+            claimed_by=facts.labels.get(heirs[0], heirs[0]) if heirs else "",
+            scope_path=nesting.path(guid) if node.listed else (),
+        )
+
+    async def _write(
+        self, pass_id: int, mark: Dirty, subject: Subject, decision: Decision, actions: Sequence[Action], now: datetime
+    ) -> None:
+        journal = self._journal
+        guid = mark.guid
+        member = subject.match.member
+        if decision.adopt is not None:
+            adopted, how = decision.adopt
+            await journal.links.set(
+                Link(guid=guid, member_id=adopted.member_id, how=how.value, at=now, old_external_id=adopted.external_id)
+            )
+            row = {"kind": "link", "guid": guid, "email": adopted.email, "cause": how.value, "pass_id": pass_id}
+            await journal.append([{**row, "detail": {"old_external_id": adopted.external_id}}], now)
+        merged = merge(actions, decision.wanted, person_changed=mark.cause in ("delta", "retry"))
+        await journal.outbox.supersede(merged.supersede, now)
+        for wanted, approved in merged.insert:
+            await journal.outbox.add(
+                wanted,
+                guid=guid,
+                email=(member.email if member else wanted.changes.email) or subject.mapped.profile.email,
+                member_id=member.member_id if member and wanted.kind is not ActionKind.INVITE else "",
+                precondition=member.status.value if member else "",
+                pass_id=pass_id,
+                now=now,
+                seen_at=mark.seen_at,
+                approved=approved,
+            )
+
+    # --- brake and order
+
+    async def release(self, report: PlanReport) -> bool:
+        """Lets the applier take what the brake lets pass, in a working order; holds the rest. True: something is held."""
+        now = self._clock.now()
+        journal = self._journal
+        async with journal.transaction():
+            actions = {action.id: action for action in await journal.outbox.unreleased()}
+            if not actions:
+                report.held = ()
+                return False
+            nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
+            members = await journal.members.by_id({action.member_id for action in actions.values() if action.member_id})
+            kinds = [ActionKind.SUSPEND, ActionKind.REMOVE, ActionKind.REVOKE_INVITE, ActionKind.UPDATE, ActionKind.INVITE]
+            sent = await journal.outbox.sent_since(now - self._options.brake.window, kinds)
+            counts = count_window([_sent(action) for action in sent], now=now, policy=self._options.brake)
+            result = apply_brake(
+                [_brake_item(action, nodes.get(action.guid), members.get(action.member_id)) for action in actions.values()],
+                counts,
+                await journal.links.count_managed(),
+                self._options.brake,
+                first_pass=await journal.count_real_passes() == 0,
+            )
+            report.held = result.held
+            for held in result.held:
+                await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
+            released = [actions[item.ref] for item in result.released]
+            ordered = order([_planned(action, members.get(action.member_id)) for action in released])
+            await journal.outbox.release(_with_predecessors(ordered, actions))
+            await self._fail_swaps(ordered, actions, now)
+        return bool(result.held)
+
+    async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
+        for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
+            action = actions[one.ref]
+            await self._journal.outbox.settle(
+                action,
+                State.FAILED,
+                now,
+                error="e-mail swap: the address is held by somebody whose own change needs this one first",
+                hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
+            )
+
+
+def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[tuple[Action, int | None]]:
+    """Each action with the one that frees the address it takes: side by side they could overtake each other."""
+    freed_by = {one.frees: one.ref for one in ordered.sequence if one.frees}
+    return [
+        (actions[one.ref], before if one.takes and (before := freed_by.get(one.takes)) not in (None, one.ref) else None)
+        for one in ordered.sequence
+    ]
+
+
+def _planned(action: Action, member: Member | None) -> Planned:
+    return Planned(
+        guid=action.guid,
+        kind=action.kind,
+        changes=action.changes,
+        member_email=member.email if member else "",
+        seen_at=action.seen_at,
+        ref=action.id,
+    )
+
+
+def _brake_item(action: Action, node: Node | None, member: Member | None) -> BrakeItem:
+    # Only names and the external id are no change of e-mail; the brake counts those that are.
+    is_email_change = action.kind is ActionKind.UPDATE and action.changes.email and (member is None or member.email != action.changes.email)
+    return BrakeItem(
+        guid=action.guid,
+        kind=action.kind,
+        new_email=action.changes.email if is_email_change else "",
+        cause=action.cause,
+        dn=node.entry.dn if node else "",
+        seen_at=action.seen_at,
+        approved=action.approved,
+        ref=action.id,
+    )
+
+
+def _sent(action: Action) -> Sent:
+    is_update = action.kind is ActionKind.UPDATE
+    at = action.sent_at
+    assert at is not None
+    return Sent(guid=action.guid, kind=action.kind, at=at, new_email=action.changes.email if is_update else "", approved=action.approved)
+
+
+def _record(held: HeldSet, now: datetime) -> HeldRecord:
+    return HeldRecord(
+        hash=held.hash,
+        kind=held.subject.value,
+        at=now,
+        wanted=held.wanted,
+        limit_text=held.rule,
+        clusters=tuple((f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count) for cluster in held.clusters),
+        items=tuple((item.guid, item.kind.value) for item in held.items),
+    )

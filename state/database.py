@@ -1,0 +1,264 @@
+"""The database file: open it safely, migrate it, and write to it in one way only.
+
+One process writes, over one connection (SQLite before 3.51.3 can corrupt a WAL file when two connections
+write and checkpoint at once). Other processes read over read-only connections. The file is never copied,
+hashed or opened by other means: closing it elsewhere in this process would drop SQLite's POSIX locks.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiosqlite
+import anyio
+
+from pipeline.errors import JournalError, RightsError
+
+Row = sqlite3.Row
+
+APPLICATION_ID = 0x41444442  # "ADDB": another program's SQLite file is refused
+IN_MEMORY = ":memory:"
+
+
+def stamp(moment: datetime) -> str:
+    """Fixed width, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(number, script), in order."""
+    folder = resources.files("state") / "migrations"
+    found = [
+        (int(item.name.split("_", 1)[0]), item.read_text(encoding="utf-8"))
+        for item in folder.iterdir()
+        if item.name.endswith(".sql")
+    ]
+    return sorted(found)
+
+
+@contextmanager
+def journal_errors(operation: str, path: str) -> Iterator[None]:
+    """Turns SQLite's errors into JournalError with the remedy that fits; memory of the cause is kept."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        code = getattr(error, "sqlite_errorname", "")
+        hint = ""
+        if "FULL" in code or "full" in text:
+            hint = "free disk space, then run again: nothing half-written remains"
+        elif "READONLY" in code or "readonly" in text:
+            hint = "make the journal and its folder writable for the account that runs the connector"
+        elif "CORRUPT" in code or "NOTADB" in code or "malformed" in text:
+            hint = "move the file away and restore a backup, or start without it: the next pass compares everything and does nothing wrong"
+        elif "IOERR" in code:
+            hint = "check the disk; restore a backup if the file is damaged"
+        raise JournalError(operation, f"{path}: {text}", hint) from error
+
+
+class Database:
+    """One connection. Every statement runs inside `transaction()` or `reading()`, which take one lock:
+
+    a reader of the same connection would otherwise see another task's half-done transaction.
+    """
+
+    def __init__(self, path: Path | str, connection: aiosqlite.Connection, *, read_only: bool) -> None:
+        self.path = str(path)
+        self.read_only = read_only
+        self._connection = connection
+        self._lock = anyio.Lock()
+        self._inside = False
+
+    @classmethod
+    async def open(cls, path: Path | str, *, read_only: bool = False) -> Database:
+        """Opens (and creates, and migrates) the journal. JournalError, RightsError."""
+        text = str(path)
+        if text != IN_MEMORY:
+            _prepare_file(Path(text), read_only=read_only)
+        address = text if text == IN_MEMORY else f"file:{quote(text)}?mode={'ro' if read_only else 'rw'}"
+        with journal_errors("open the journal", text):
+            connection = await aiosqlite.connect(address, uri=text != IN_MEMORY, isolation_level=None)
+        database = cls(text, connection, read_only=read_only)
+        try:
+            with journal_errors("open the journal", text):
+                await database._prepare()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+            raise
+        return database
+
+    async def _prepare(self) -> None:
+        self._connection.row_factory = sqlite3.Row
+        await self._connection.execute("PRAGMA busy_timeout = 5000")
+        version = await self._pragma("user_version")
+        newest = migrations()[-1][0]
+        if version > newest:
+            raise JournalError(
+                "open the journal",
+                f"{self.path} has schema {version}, this program knows {newest}",
+                "upgrade the connector, or restore the backup made before the upgrade",
+            )
+        application = await self._pragma("application_id")
+        tables = await self._connection.execute_fetchall("SELECT count(*) FROM sqlite_master")
+        if application != APPLICATION_ID and next(iter(tables))[0]:
+            raise JournalError(
+                "open the journal", f"{self.path} is not a journal of this program", "name another path"
+            )
+        if self.read_only:
+            if version < newest:
+                raise JournalError(
+                    "open the journal",
+                    f"{self.path} has the older schema {version}",
+                    "run a pass first: it upgrades the journal",
+                )
+            await self._connection.execute("PRAGMA query_only = 1")
+            return
+        if self.path != IN_MEMORY:
+            await self._connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: what is `sending` must be on disk before the request leaves, power cuts included.
+        await self._connection.execute("PRAGMA synchronous = FULL")
+        await self._connection.execute("PRAGMA foreign_keys = ON")
+        await self._connection.execute("PRAGMA temp_store = MEMORY")
+        for number, script in migrations():
+            if number > version:
+                await self._migrate(number, script)
+
+    async def _migrate(self, number: int, script: str) -> None:
+        # One transaction a migration; user_version and application_id are part of it.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._connection.executescript(
+                    f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+                )
+            except BaseException:
+                if self._connection.in_transaction:
+                    await self._connection.execute("ROLLBACK")
+                raise
+
+    async def _pragma(self, name: str) -> int:
+        rows = await self._connection.execute_fetchall(f"PRAGMA {name}")
+        return int(next(iter(rows))[0])
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All or nothing. The body must not wait for anything but this database: it is shielded from cancellation,
+
+        because cancelling inside would leave the transaction open and the next writer would commit its half.
+        """
+        async with self._lock:
+            with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
+                await self._connection.execute("BEGIN IMMEDIATE")
+                self._inside = True
+                try:
+                    yield
+                except BaseException:
+                    self._inside = False
+                    await self._rollback()
+                    raise
+                self._inside = False
+                try:
+                    await self._connection.execute("COMMIT")
+                except BaseException:
+                    await self._rollback()
+                    raise
+
+    async def _rollback(self) -> None:
+        # SQLite rolls back by itself on some errors (disk full): then there is nothing left to do.
+        if self._connection.in_transaction:
+            await self._connection.execute("ROLLBACK")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """A consistent view for several reads in this process."""
+        async with self._lock:
+            with journal_errors("read the journal", self.path):
+                self._inside = True
+                try:
+                    yield
+                finally:
+                    self._inside = False
+
+    async def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Runs one statement; returns the number of rows it changed."""
+        self._require_scope()
+        cursor = await self._connection.execute(statement, values)
+        changed = cursor.rowcount
+        await cursor.close()
+        return changed
+
+    async def insert(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Runs one INSERT; returns the new row's id."""
+        self._require_scope()
+        cursor = await self._connection.execute(statement, values)
+        identity = cursor.lastrowid
+        await cursor.close()
+        return int(identity or 0)
+
+    async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._require_scope()
+        cursor = await self._connection.executemany(statement, rows)
+        await cursor.close()
+
+    async def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        self._require_scope()
+        return list(await self._connection.execute_fetchall(statement, values))
+
+    async def fetch_one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
+        rows = await self.fetch(statement, values)
+        return rows[0] if rows else None
+
+    async def value(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        row = await self.fetch_one(statement, values)
+        return None if row is None else row[0]
+
+    def _require_scope(self) -> None:
+        if not self._inside:
+            raise AssertionError(
+                "a statement outside transaction() or reading() could see half a transaction"
+            )
+
+    async def vacuum_into(self, target: Path) -> None:
+        """A consistent copy, safe beside a running owner. `target` must not exist."""
+        async with self._lock:
+            with anyio.CancelScope(shield=True), journal_errors("copy the journal", self.path):
+                await self._connection.execute("VACUUM INTO ?", (str(target),))
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._connection.close()
+
+
+def _prepare_file(path: Path, *, read_only: bool) -> None:
+    """The journal holds names and addresses: readable by its owner alone from its first moment."""
+    parent = path.resolve().parent
+    if not parent.is_dir():
+        raise RightsError("open the journal", f"the folder {parent} does not exist", "create the folder")
+    if path.exists():
+        return
+    if read_only:
+        raise JournalError("open the journal", f"{path} does not exist yet", "run a pass first")
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise RightsError(
+            "create the journal",
+            f"{path}: {error.strerror}",
+            "make the folder writable for the account that runs the connector",
+        ) from error
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -1,0 +1,221 @@
+"""The journal as one thing: change log, dirty marks, passes, pins, and the parts that have files of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.model import Json, PassRecord
+from pipeline.records import Dirty
+from state.alerts import Alerts
+from state.database import Database, Row, dump, moment, stamp
+from state.links import Links, Members
+from state.mirror import Mirror
+from state.outbox import Outbox
+
+
+class Journal:
+    """Every method but `open`, `close` and `copy_to` runs inside `transaction()` or `reading()`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.mirror = Mirror(database)
+        self.members = Members(database)
+        self.links = Links(database)
+        self.outbox = Outbox(database)
+        self.alerts = Alerts(database)
+
+    @classmethod
+    async def open(cls, path: Path | str, *, read_only: bool = False) -> Journal:
+        return cls(await Database.open(path, read_only=read_only))
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        return self.database.transaction()
+
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        return self.database.reading()
+
+    async def copy_to(self, target: Path) -> None:
+        await self.database.vacuum_into(target)
+
+    async def close(self) -> None:
+        await self.database.close()
+
+    # --- pins and other single facts
+
+    async def get(self, key: str) -> str | None:
+        value = await self.database.value("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if value is None else str(value)
+
+    async def put(self, key: str, value: str) -> None:
+        await self.database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # --- the change log
+
+    async def append(self, rows: Iterable[Mapping[str, Any]], at: datetime) -> None:
+        """Rows may have kind, guid, email, action, state, cause, pass_id, detail (a dict)."""
+        text = stamp(at)
+        await self.database.execute_many(
+            "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    text,
+                    row["kind"],
+                    row.get("guid", ""),
+                    row.get("email", ""),
+                    row.get("action", ""),
+                    row.get("state", ""),
+                    row.get("cause", ""),
+                    row.get("pass_id"),
+                    dump(row.get("detail", {})),
+                )
+                for row in rows
+            ),
+        )
+
+    async def entries(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        since: datetime | None = None,
+        guid: str = "",
+        limit: int = 1000,
+    ) -> list[Json]:
+        """Lines of the change log in order, in the shape of `journal export`."""
+        statement = "SELECT * FROM log WHERE seq > ?"
+        values: list[Any] = [after]
+        for clause, value in (
+            ("seq <= ?", until),
+            ("at >= ?", stamp(since) if since else None),
+            ("guid = ?", guid or None),
+        ):
+            if value is not None:
+                statement += f" AND {clause}"
+                values.append(value)
+        rows = await self.database.fetch(statement + " ORDER BY seq LIMIT ?", [*values, limit])
+        return [_line(row) for row in rows]
+
+    async def last_seq(self) -> int:
+        return int(await self.database.value("SELECT coalesce(max(seq), 0) FROM log") or 0)
+
+    # --- dirty marks
+
+    async def mark_dirty(self, guids: Iterable[str], cause: str, seen_at: datetime) -> None:
+        """A newer cause replaces an older one only when it weighs more: a delta is never forgotten for a timer."""
+        text = stamp(seen_at)
+        await self.database.execute_many(
+            "INSERT INTO dirty VALUES (?, 1, ?, ?) ON CONFLICT (guid) DO UPDATE SET mark = mark + 1, "
+            "cause = CASE WHEN cause = 'delta' THEN cause ELSE excluded.cause END, seen_at = min(seen_at, excluded.seen_at)",
+            ((guid, cause, text) for guid in guids),
+        )
+
+    async def dirty(self, limit: int) -> list[Dirty]:
+        rows = await self.database.fetch("SELECT * FROM dirty ORDER BY seen_at, guid LIMIT ?", (limit,))
+        return [
+            Dirty(
+                guid=row["guid"],
+                mark=row["mark"],
+                cause=row["cause"],
+                seen_at=datetime.fromisoformat(row["seen_at"]),
+            )
+            for row in rows
+        ]
+
+    async def clear_dirty(self, marks: Sequence[Dirty]) -> None:
+        """Only if nothing was marked again since it was read."""
+        await self.database.execute_many(
+            "DELETE FROM dirty WHERE guid = ? AND mark = ?", ((mark.guid, mark.mark) for mark in marks)
+        )
+
+    async def count_dirty(self) -> int:
+        return int(await self.database.value("SELECT count(*) FROM dirty") or 0)
+
+    async def oldest_dirty(self) -> datetime | None:
+        return moment(await self.database.value("SELECT min(seen_at) FROM dirty"))
+
+    # --- timers
+
+    async def set_timers(self, timers: Mapping[str, datetime | None]) -> None:
+        """Each person's next moment, or None for none."""
+        await self.database.execute_many("DELETE FROM timer WHERE guid = ?", ((guid,) for guid in timers))
+        await self.database.execute_many(
+            "INSERT INTO timer VALUES (?, ?)",
+            ((guid, stamp(due)) for guid, due in timers.items() if due is not None),
+        )
+
+    async def ring_timers(self, now: datetime) -> int:
+        """Marks those whose moment has come as dirty."""
+        rows = await self.database.fetch("SELECT guid FROM timer WHERE due <= ?", (stamp(now),))
+        await self.mark_dirty([row["guid"] for row in rows], "timer", now)
+        return await self.database.execute("DELETE FROM timer WHERE due <= ?", (stamp(now),))
+
+    async def next_timer(self) -> datetime | None:
+        return moment(await self.database.value("SELECT min(due) FROM timer"))
+
+    # --- passes
+
+    async def begin_pass(self, now: datetime, *, simulated: bool, full: bool) -> int:
+        return await self.database.insert(
+            "INSERT INTO pass (started, simulated, is_full) VALUES (?, ?, ?)",
+            (stamp(now), int(simulated), int(full)),
+        )
+
+    async def end_pass(self, pass_id: int, now: datetime, exit_code: int, actions: Mapping[str, int]) -> None:
+        await self.database.execute(
+            "UPDATE pass SET ended = ?, exit_code = ?, actions = ? WHERE id = ?",
+            (stamp(now), exit_code, dump(dict(actions)), pass_id),
+        )
+
+    async def last_pass(self, *, ended: bool = True) -> PassRecord | None:
+        where = "WHERE ended IS NOT NULL" if ended else ""
+        row = await self.database.fetch_one(f"SELECT * FROM pass {where} ORDER BY id DESC LIMIT 1")
+        return None if row is None else _pass_of(row)
+
+    async def count_real_passes(self) -> int:
+        """Passes that ended well and were not simulated."""
+        statement = "SELECT count(*) FROM pass WHERE simulated = 0 AND exit_code IN (0, -17, -18)"
+        return int(await self.database.value(statement) or 0)
+
+    async def export(self, *, since: datetime | None = None, guid: str = "") -> AsyncIterator[Json]:
+        """All lines, read in slices so that nothing waits long for the journal."""
+        after = 0
+        while True:
+            async with self.reading():
+                lines = await self.entries(after=after, since=since, guid=guid)
+            for line in lines:
+                yield line
+            if not lines:
+                return
+            after = lines[-1]["seq"]
+
+
+def _line(row: Row) -> Json:
+    return {
+        "seq": row["seq"],
+        "at": row["at"],
+        "kind": row["kind"],
+        "guid": row["guid"],
+        "email": row["email"],
+        "action": row["action"],
+        "state": row["state"],
+        "cause": row["cause"],
+        "pass": row["pass_id"],
+        "detail": json.loads(row["detail"]),
+    }
+
+
+def _pass_of(row: Row) -> PassRecord:
+    return PassRecord(
+        id=row["id"],
+        started=datetime.fromisoformat(row["started"]),
+        ended=moment(row["ended"]),
+        exit_code=row["exit_code"],
+        simulated=bool(row["simulated"]),
+        full=bool(row["is_full"]),
+        actions=json.loads(row["actions"]),
+    )

@@ -1,0 +1,178 @@
+"""Members of the team as last told, and the links between persons and members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pipeline.model import Member, Status
+from pipeline.records import Link
+from state.database import Database, Row, moment, stamp
+from state.mirror import chunks, marks
+
+
+def member_of(row: Row) -> Member:
+    return Member(
+        member_id=row["member_id"],
+        status=Status(row["status"]),
+        email=row["email"],
+        given_name=row["given_name"],
+        surname=row["surname"],
+        external_id=row["external_id"],
+        recoverable=bool(row["recoverable"]),
+        is_team_admin=bool(row["is_team_admin"]),
+        invited_on=moment(row["invited_on"]),
+        joined_on=moment(row["joined_on"]),
+    )
+
+
+def link_of(row: Row) -> Link:
+    return Link(
+        guid=row["guid"],
+        member_id=row["member_id"],
+        how=row["how"],
+        at=datetime.fromisoformat(row["at"]),
+        old_external_id=row["old_external_id"],
+        suspended_by_us=bool(row["suspended_by_us"]),
+        welcomes=row["welcomes"],
+    )
+
+
+class Members:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, members: Sequence[Member], sweep: int | None = None) -> None:
+        """Remembers what Dropbox told. `sweep` numbers a full listing, so that it can tell who was not in it."""
+        await self._database.execute_many(
+            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, 0)) ON CONFLICT (member_id) DO UPDATE SET "
+            "status = excluded.status, email = excluded.email, given_name = excluded.given_name, surname = excluded.surname, "
+            "external_id = excluded.external_id, recoverable = excluded.recoverable, is_team_admin = excluded.is_team_admin, "
+            "invited_on = excluded.invited_on, joined_on = excluded.joined_on, sweep = max(sweep, excluded.sweep)",
+            (
+                (
+                    member.member_id,
+                    member.status.value,
+                    member.email,
+                    member.given_name,
+                    member.surname,
+                    member.external_id,
+                    int(member.recoverable),
+                    int(member.is_team_admin),
+                    stamp(member.invited_on) if member.invited_on else None,
+                    stamp(member.joined_on) if member.joined_on else None,
+                    sweep,
+                )
+                for member in members
+            ),
+        )
+
+    async def last_sweep(self) -> int:
+        return int(await self._database.value("SELECT coalesce(max(sweep), 0) FROM member") or 0)
+
+    async def forget_before(self, sweep: int) -> int:
+        """After a *complete* listing: members that it did not show exist no more."""
+        return await self._database.execute("DELETE FROM member WHERE sweep < ?", (sweep,))
+
+    async def forget(self, member_ids: Iterable[str]) -> None:
+        await self._database.execute_many(
+            "DELETE FROM member WHERE member_id = ?", ((one,) for one in member_ids)
+        )
+
+    async def by_id(self, member_ids: Iterable[str]) -> dict[str, Member]:
+        return {row["member_id"]: member_of(row) for row in await self._select("member_id", member_ids)}
+
+    async def by_email(self, emails: Iterable[str]) -> dict[str, list[Member]]:
+        found: dict[str, list[Member]] = {}
+        for row in await self._select("email", emails):
+            found.setdefault(row["email"], []).append(member_of(row))
+        return found
+
+    async def by_external_id(self, external_ids: Iterable[str]) -> dict[str, list[Member]]:
+        found: dict[str, list[Member]] = {}
+        for row in await self._select("external_id", external_ids):
+            found.setdefault(row["external_id"], []).append(member_of(row))
+        return found
+
+    async def _select(self, column: str, values: Iterable[str]) -> list[Row]:
+        rows: list[Row] = []
+        for part in chunks(values):
+            rows += await self._database.fetch(
+                f"SELECT * FROM member WHERE {column} IN ({marks(len(part))}) ORDER BY member_id", part
+            )
+        return rows
+
+    async def unlinked_with_external_id(self, prefix: str) -> list[Member]:
+        """Members nobody is linked to whose external id begins with `prefix`."""
+        rows = await self._database.fetch(
+            "SELECT * FROM member WHERE substr(external_id, 1, ?) = ? AND member_id NOT IN (SELECT member_id FROM link)",
+            (len(prefix), prefix),
+        )
+        return [member_of(row) for row in rows]
+
+    async def count_by_status(self) -> dict[str, int]:
+        rows = await self._database.fetch(
+            "SELECT status, count(*) AS number FROM member JOIN link USING (member_id) WHERE status <> 'removed' GROUP BY status"
+        )
+        return {row["status"]: row["number"] for row in rows}
+
+
+class Links:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, guids: Iterable[str]) -> dict[str, Link]:
+        found: dict[str, Link] = {}
+        for part in chunks(guids):
+            rows = await self._database.fetch(f"SELECT * FROM link WHERE guid IN ({marks(len(part))})", part)
+            found.update((row["guid"], link_of(row)) for row in rows)
+        return found
+
+    async def holders(self, member_ids: Iterable[str]) -> dict[str, str]:
+        """member_id → GUID of the person who is linked to it."""
+        found: dict[str, str] = {}
+        for part in chunks(member_ids):
+            rows = await self._database.fetch(
+                f"SELECT member_id, guid FROM link WHERE member_id IN ({marks(len(part))})", part
+            )
+            found.update((row["member_id"], row["guid"]) for row in rows)
+        return found
+
+    async def all_guids(self) -> list[str]:
+        return [row["guid"] for row in await self._database.fetch("SELECT guid FROM link")]
+
+    async def count_managed(self) -> int:
+        """Linked persons whose member is on the team (invited, active or suspended), or not yet read."""
+        return int(
+            await self._database.value(
+                "SELECT count(*) FROM link LEFT JOIN member USING (member_id) WHERE coalesce(member.status, '') <> 'removed'"
+            )
+            or 0
+        )
+
+    async def set(self, link: Link) -> None:
+        """Links a person to a member; a link of either to somebody else is replaced."""
+        await self._database.execute(
+            "DELETE FROM link WHERE member_id = ? OR guid = ?", (link.member_id, link.guid)
+        )
+        await self._database.execute(
+            "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                link.guid,
+                link.member_id,
+                link.how,
+                stamp(link.at),
+                link.old_external_id,
+                int(link.suspended_by_us),
+                link.welcomes,
+            ),
+        )
+
+    async def remove(self, guid: str) -> None:
+        await self._database.execute("DELETE FROM link WHERE guid = ?", (guid,))
+
+    async def mark_suspended(self, guid: str, *, by_us: bool) -> None:
+        await self._database.execute("UPDATE link SET suspended_by_us = ? WHERE guid = ?", (int(by_us), guid))
+
+    async def count_welcome(self, guid: str) -> None:
+        await self._database.execute("UPDATE link SET welcomes = welcomes + 1 WHERE guid = ?", (guid,))

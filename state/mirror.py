@@ -1,0 +1,270 @@
+"""The mirror: the part of the directory in question, and what changed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pipeline.model import Checkpoint, Entry, Kind, Source
+from pipeline.records import Edge, MirrorChange, Node
+from state.database import Database, Row, moment, stamp
+
+CHUNK = 500  # below SQLite's limit of bound values
+
+
+def chunks(items: Iterable[str]) -> Iterable[list[str]]:
+    part: list[str] = []
+    for item in items:
+        part.append(item)
+        if len(part) == CHUNK:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def marks(count: int) -> str:
+    return ",".join("?" * count)
+
+
+def node_of(row: Row) -> Node:
+    return Node(
+        entry=Entry(
+            guid=row["guid"],
+            kind=Kind(row["kind"]),
+            dn=row["dn"],
+            name=row["name"],
+            sid=row["sid"],
+            sam_account_name=row["sam"],
+            email=row["email"],
+            given_name=row["given_name"],
+            surname=row["surname"],
+            display_name=row["display_name"],
+            disabled=bool(row["disabled"]),
+            account_expires=moment(row["expires"]),
+            primary_group_rid=row["primary_rid"],
+        ),
+        live=bool(row["live"]),
+        seen=bool(row["seen"]),
+        listed=bool(row["listed"]),
+        first_listed_at=moment(row["first_listed_at"]),
+        left_at=moment(row["left_at"]),
+        left_how=row["left_how"],
+        left_confirmed=bool(row["left_confirmed"]),
+        left_cause=row["left_cause"],
+        deleted_at=moment(row["deleted_at"]),
+    )
+
+
+UPSERT = """
+INSERT INTO node (guid, kind, live, seen, dn, name, sid, sam, email, email_key, given_name, surname, display_name,
+                  disabled, expires, primary_rid)
+VALUES (?, ?, 1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (guid) DO UPDATE SET
+    kind = excluded.kind, live = 1, seen = 1, deleted_at = NULL, dn = excluded.dn, name = excluded.name,
+    sid = CASE WHEN excluded.sid = '' THEN sid ELSE excluded.sid END, sam = excluded.sam,
+    email = excluded.email, email_key = excluded.email_key, given_name = excluded.given_name,
+    surname = excluded.surname, display_name = excluded.display_name, disabled = excluded.disabled,
+    expires = excluded.expires, primary_rid = excluded.primary_rid
+"""
+
+
+class Mirror:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading
+
+    async def graph(self) -> tuple[list[tuple[str, Kind, bool]], list[Edge]]:
+        """All nodes (guid, kind, live) and direct edges: what the scope graph is built from at start-up."""
+        nodes = await self._database.fetch("SELECT guid, kind, live FROM node")
+        edges = await self._database.fetch("SELECT parent, child, is_primary FROM edge")
+        kinds = {kind.value: kind for kind in Kind}
+        return (
+            [(row[0], kinds[row[1]], bool(row[2])) for row in nodes],
+            [Edge(row[0], row[1], bool(row[2])) for row in edges],
+        )
+
+    async def nodes(self, guids: Iterable[str]) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        for part in chunks(guids):
+            rows = await self._database.fetch(f"SELECT * FROM node WHERE guid IN ({marks(len(part))})", part)
+            found.update((row["guid"], node_of(row)) for row in rows)
+        return found
+
+    async def group_rids(self) -> dict[int, str]:
+        """RID → GUID of the mirrored groups, for memberships by primary group."""
+        rows = await self._database.fetch(
+            "SELECT guid, sid FROM node WHERE kind = 'group' AND sid <> '' AND live = 1"
+        )
+        return {int(row["sid"].rsplit("-", 1)[1]): row["guid"] for row in rows}
+
+    async def listed_with_email(self, emails: Iterable[str]) -> dict[str, list[str]]:
+        """For each lower-case e-mail the GUIDs of the living listed users that carry it, stable order."""
+        found: dict[str, list[str]] = {}
+        for part in chunks(emails):
+            rows = await self._database.fetch(
+                f"SELECT email_key, guid FROM node WHERE email_key IN ({marks(len(part))}) "
+                "AND listed = 1 AND kind = 'user' AND live = 1 ORDER BY guid",
+                part,
+            )
+            for row in rows:
+                found.setdefault(row["email_key"], []).append(row["guid"])
+        return found
+
+    async def listed_users(self) -> list[Node]:
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE listed = 1 AND kind = 'user' ORDER BY first_listed_at, guid"
+        )
+        return [node_of(row) for row in rows]
+
+    async def count_listed(self) -> int:
+        return int(
+            await self._database.value(
+                "SELECT count(*) FROM node WHERE listed = 1 AND kind = 'user' AND live = 1"
+            )
+            or 0
+        )
+
+    async def count_with_email(self) -> int:
+        statement = (
+            "SELECT count(*) FROM node WHERE listed = 1 AND kind = 'user' AND live = 1 AND email_key <> ''"
+        )
+        return int(await self._database.value(statement) or 0)
+
+    async def unconfirmed(self) -> list[Node]:
+        """Those who left and whose leaving no second read has confirmed yet."""
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE left_at IS NOT NULL AND left_confirmed = 0"
+        )
+        return [node_of(row) for row in rows]
+
+    async def expired_between(self, after: datetime, until: datetime) -> list[str]:
+        rows = await self._database.fetch(
+            "SELECT guid FROM node WHERE expires > ? AND expires <= ?", (stamp(after), stamp(until))
+        )
+        return [row["guid"] for row in rows]
+
+    async def find_people(self, text: str) -> list[Node]:
+        """By GUID, e-mail, DN, account name, display name or name; case-insensitive; for `explain`."""
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE kind = 'user' AND (guid = lower(?1) OR email_key = lower(?1) OR lower(dn) = lower(?1) "
+            "OR lower(sam) = lower(?1) OR lower(display_name) = lower(?1) OR lower(name) = lower(?1)) LIMIT 50",
+            (text,),
+        )
+        return [node_of(row) for row in rows]
+
+    async def checkpoint(self) -> Checkpoint | None:
+        row = await self._database.fetch_one("SELECT * FROM checkpoint WHERE id = 1")
+        if row is None:
+            return None
+        return Checkpoint(
+            source=Source(row["source"]),
+            server=row["server"],
+            ds_service=row["ds_service"],
+            invocation_id=row["invocation_id"],
+            profile=row["profile"],
+            cookie=bytes(row["cookie"]),
+            usn=row["usn"],
+            at=moment(row["at"]),
+        )
+
+    # --- writing
+
+    async def save_checkpoint(self, checkpoint: Checkpoint, at: datetime) -> None:
+        await self._database.execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                checkpoint.source.value,
+                checkpoint.server,
+                checkpoint.ds_service,
+                checkpoint.invocation_id,
+                checkpoint.profile,
+                checkpoint.cookie,
+                checkpoint.usn,
+                stamp(at),
+            ),
+        )
+
+    async def forget_checkpoint(self) -> None:
+        await self._database.execute("DELETE FROM checkpoint")
+
+    async def apply(self, change: MirrorChange) -> None:
+        """Writes a change; the caller's transaction also holds the checkpoint, the log and the dirty marks."""
+        now = stamp(change.at)
+        await self.upsert(change.entries)
+        await self._update_each(
+            "UPDATE node SET live = 0, deleted_at = coalesce(deleted_at, ?) WHERE guid = ?",
+            now,
+            change.tombstones,
+        )
+        await self._database.execute_many(
+            "UPDATE node SET seen = 0 WHERE guid = ? AND live = 1", ((guid,) for guid in change.unseen)
+        )
+        if change.replace:
+            await self._database.execute("DELETE FROM edge")
+        await self._database.execute_many(
+            "DELETE FROM edge WHERE parent = ? AND child = ? AND is_primary = ?",
+            ((edge.parent, edge.child, int(edge.primary)) for edge in change.removed),
+        )
+        await self._database.execute_many(
+            "INSERT OR IGNORE INTO edge VALUES (?, ?, ?)",
+            ((edge.parent, edge.child, int(edge.primary)) for edge in change.added),
+        )
+        await self._update_each(
+            "UPDATE node SET listed = 1, first_listed_at = coalesce(first_listed_at, ?), left_at = NULL, left_how = '', "
+            "left_cause = '', left_confirmed = 0 WHERE guid = ?",
+            now,
+            change.entered,
+        )
+        await self._database.execute_many(
+            "UPDATE node SET listed = 0, left_at = ?, left_how = ?, left_cause = ?, left_confirmed = 0 WHERE guid = ?",
+            ((now, change.left_how, cause, guid) for guid, cause in change.left.items()),
+        )
+        await self._database.execute_many(
+            "UPDATE node SET left_confirmed = 1 WHERE guid = ?", ((guid,) for guid in change.confirmed)
+        )
+
+    async def upsert(self, entries: Sequence[Entry]) -> None:
+        await self._database.execute_many(
+            UPSERT,
+            (
+                (
+                    entry.guid,
+                    entry.kind.value,
+                    entry.dn,
+                    entry.name,
+                    entry.sid,
+                    entry.sam_account_name,
+                    entry.email,
+                    entry.email.strip().lower(),
+                    entry.given_name,
+                    entry.surname,
+                    entry.display_name,
+                    int(entry.disabled),
+                    stamp(entry.account_expires) if entry.account_expires else None,
+                    entry.primary_group_rid,
+                )
+                for entry in entries
+            ),
+        )
+
+    async def add_departed(self, entry: Entry, *, live: bool, at: datetime) -> None:
+        """A person known only by the external id of a member: not listed, absent until a second read says so."""
+        await self.upsert([entry])
+        await self._database.execute(
+            "UPDATE node SET live = ?, deleted_at = CASE WHEN ? THEN NULL ELSE ? END, left_at = coalesce(left_at, ?), "
+            "left_how = CASE left_how WHEN '' THEN 'absent' ELSE left_how END WHERE guid = ? AND listed = 0",
+            (int(live), int(live), stamp(at), stamp(at), entry.guid),
+        )
+
+    async def _update_each(self, statement: str, now: str, guids: Iterable[str]) -> None:
+        await self._database.execute_many(statement, ((now, guid) for guid in guids))
+
+    async def forget_unused(self) -> int:
+        """Drops nodes that nothing needs any more: not linked, not an end of an edge, no open action."""
+        return await self._database.execute(
+            "DELETE FROM node WHERE listed = 0 AND guid NOT IN (SELECT guid FROM link) AND guid NOT IN (SELECT child FROM edge) "
+            "AND guid NOT IN (SELECT parent FROM edge) AND guid NOT IN (SELECT guid FROM dirty) "
+            "AND guid NOT IN (SELECT guid FROM action WHERE state NOT IN ('done', 'superseded'))"
+        )

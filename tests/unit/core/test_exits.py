@@ -1,0 +1,56 @@
+"""Exit codes: behaviour.md §10."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import errors
+from pipeline.core.exits import ExitCode, final_code, shell_status
+from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty
+
+CODES = [0, -1, *range(-10, -21, -1)]
+
+
+def all_errors(top: type[ConnectorError] = ConnectorError) -> list[type[ConnectorError]]:
+    return [top, *(one for child in top.__subclasses__() for one in all_errors(child))]
+
+
+def test_the_codes_are_those_of_the_page() -> None:
+    assert sorted(ExitCode) == sorted(CODES)
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_each_code_prints_its_reason_and_remedy(code: ExitCode) -> None:
+    assert code.reason
+    assert bool(code.remedy) == (code is not ExitCode.OK)
+
+
+@pytest.mark.parametrize("error", all_errors())
+def test_every_error_ends_a_pass_with_a_code_of_the_page(error: type[ConnectorError]) -> None:
+    assert error.exit_code in CODES
+    assert error.__module__ == errors.__name__
+
+
+class Odd(ConnectorError):
+    exit_code = -99
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "held", "failed", "code"),
+    [
+        (None, False, False, 0),
+        (None, False, True, -17),
+        (None, True, False, -18),
+        pytest.param(None, True, True, -18, id="-18 before -17"),
+        pytest.param(ScopeEmpty("a", "b"), True, True, -15, id="what ended the pass wins"),
+        (DirectoryError("a", "b"), False, False, -12),
+        pytest.param(Odd("a", "b"), True, False, -17, id="an error without a code of its own"),
+    ],
+)
+def test_the_final_code(ended_by: ConnectorError | None, held: bool, failed: bool, code: int) -> None:
+    assert final_code(ended_by, held=held, failed=failed) == code
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, 0), (2, 2), (-1, 255), (-15, 241), (-20, 236)])
+def test_a_shell_shows_the_code_modulo_256(code: int, status: int) -> None:
+    assert shell_status(code) == status

@@ -112,7 +112,6 @@ def sentence(found: Any) -> str:
         "finite_number": "must be a finite number",
         "string_type": "must be text in quotes",
         "string_unicode": "must be text that can be written as UTF-8",
-        "string_too_short": "must not be empty",
         "tuple_type": "must be a list in brackets",
     }
     return sentences.get(kind, str(found["msg"]))

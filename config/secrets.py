@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ def readable_by_others(status: os.stat_result) -> bool:
     POSIX only. Windows keeps its rights in access control lists, which `st_mode` does not show; reading them
     is not done yet, so there the answer is always no.
     """
-    return os.name != "nt" and bool(stat.S_IMODE(status.st_mode) & _OTHERS)
+    return sys.platform != "win32" and bool(stat.S_IMODE(status.st_mode) & _OTHERS)
 
 
 def rights_fault(path: Path, status: os.stat_result) -> str:
@@ -250,7 +251,7 @@ def _replace(path: Path, content: bytes) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, O_EXCL
     try:
         with os.fdopen(descriptor, "wb") as target:
-            if os.name != "nt" and os.geteuid() == 0 and path.exists():
+            if sys.platform != "win32" and os.geteuid() == 0 and path.exists():
                 # `authorize` run as root must not take the token away from the service's account
                 old = path.stat()
                 os.fchown(target.fileno(), old.st_uid, old.st_gid)
@@ -262,7 +263,7 @@ def _replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
-    if os.name != "nt":
+    if sys.platform != "win32":
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # else a power cut can bring the old, already revoked token back

@@ -57,7 +57,7 @@ def _section() -> Any:
 
 
 Text = Annotated[str, AfterValidator(values.text)]
-NonEmpty = Annotated[str, AfterValidator(values.text), Field(min_length=1)]
+NonEmpty = Annotated[str, AfterValidator(values.filled)]
 Host = Annotated[str, AfterValidator(values.host)]
 Email = Annotated[str, AfterValidator(values.email)]
 Percentage = Annotated[InstanceOf[values.Limit], BeforeValidator(values.limit)]
@@ -66,7 +66,7 @@ ExistingFile = Annotated[InstanceOf[Path] | None, BeforeValidator(values.existin
 Servers = Annotated[tuple[Annotated[str, AfterValidator(values.server)], ...], BeforeValidator(values.listed)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(values.glob)], ...], BeforeValidator(values.listed)]
 Emails = Annotated[
-    tuple[Annotated[str, AfterValidator(values.email), Field(min_length=1)], ...],
+    tuple[Annotated[str, AfterValidator(values.email), AfterValidator(values.filled)], ...],
     BeforeValidator(values.listed),
 ]
 

@@ -63,6 +63,14 @@ def text(value: str) -> str:
     return value.strip()
 
 
+def filled(value: str) -> str:
+    """One line of text that is not empty."""
+    settled = text(value)
+    if not settled:
+        raise ValueError("must not be empty")
+    return settled
+
+
 def listed(value: Any) -> Any:
     """TOML's arrays as tuples, so that settings can't be changed."""
     return tuple(value) if isinstance(value, list) else value

@@ -95,9 +95,7 @@ async def serve(
             task_status.started()
             await listener.serve(answer)
     finally:
-        if identity is not None and identity == _identity(path):
-            with suppress(OSError):
-                path.unlink()
+        _remove(path, identity)
 
 
 async def ask(address: str, request: Json, timeout_seconds: float) -> Json:
@@ -274,11 +272,18 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _remove(path: Path, identity: tuple[int, int] | None) -> None:
+    """Takes our socket away, unless another one stands there by now."""
+    if identity is not None and identity == _identity(path):
+        with suppress(OSError):
+            path.unlink()
+
+
 def _peer_uid(stream: SocketStream) -> int | None:
     """The user at the other end (unix(7), SO_PEERCRED); None where the system does not tell."""
     if _SO_PEERCRED is None:
         return None
-    raw = stream.extra(SocketAttribute.raw_socket)
+    raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, nothing of a database
     _pid, uid, _gid = struct.unpack(
         "iII", raw.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, struct.calcsize("iII"))
     )
@@ -286,7 +291,9 @@ def _peer_uid(stream: SocketStream) -> int | None:
 
 
 def _own_uid() -> int:
-    return os.geteuid() if sys.platform != "win32" else 0
+    if sys.platform == "win32":
+        return 0
+    return os.geteuid()
 
 
 def _require_platform(operation: str) -> None:

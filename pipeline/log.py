@@ -196,7 +196,8 @@ def close() -> None:
         logging.getLogger().removeHandler(_sink.bridge)
         logging.getLogger().setLevel(_sink.root_level)
     for handler in _sink.handlers or ():
-        handler.close()
+        with suppress(OSError):  # a full disk keeps the last line in the buffer; it has been complained about
+            handler.close()
     _sink.reset()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.model import Delta, Entry
+from pipeline.model import Alert, Delta, Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,29 +100,12 @@ class HeldRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertRecord:
-    """What the journal remembers of an alert's key."""
-
-    key: str
-    fingerprint: str
-    severity: str
-    title: str
-    lines: tuple[str, ...]
-    remedy: str
-    first_at: datetime
-    last_seen_at: datetime
-    last_sent_at: datetime | None
-    count: int
-    is_open: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MailRecord:
     """One mail of the outbox, with the Message-ID that every try carries."""
 
     id: int
     message_id: str
-    alerts: str  # JSON
+    alerts: tuple[Alert, ...]
     over: tuple[str, ...]
     simulated: bool
     attempts: int

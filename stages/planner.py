@@ -7,7 +7,7 @@ It holds no rule of its own: what is to be done stands in `pipeline.core.plan`, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
@@ -17,7 +17,7 @@ from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
 from pipeline.core.nesting import Nesting
 from pipeline.core.ordering import Ordered, Planned, order
-from pipeline.core.plan import Decision, Note, NoteKind, Policy, Subject, decide, label_of
+from pipeline.core.plan import Decision, Note, Policy, Subject, decide, label_of
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, State
 from pipeline.ports import Clock, Team
@@ -36,10 +36,9 @@ class PlannerOptions:
 
 @dataclass(slots=True)
 class PlanReport:
-    """What planning found, for the pass: notes by (kind, guid), so that asking twice tells once."""
+    """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
 
     decided: int = 0
-    notes: dict[tuple[NoteKind, str], Note] = field(default_factory=dict)
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
 
@@ -76,9 +75,17 @@ class Planner:
         deferred: set[str] = set()
         while True:
             async with self._journal.reading():
-                marks = [mark for mark in await self._journal.dirty(BATCH + len(deferred)) if mark.guid not in deferred]
+                marks = [
+                    mark
+                    for mark in await self._journal.dirty(BATCH + len(deferred))
+                    if mark.guid not in deferred
+                ]
                 open_actions = await self._journal.outbox.open_of(mark.guid for mark in marks)
-            under_way = {guid for guid, actions in open_actions.items() if any(one.state is State.SENDING for one in actions)}
+            under_way = {
+                guid
+                for guid, actions in open_actions.items()
+                if any(one.state is State.SENDING for one in actions)
+            }
             deferred |= under_way
             marks = [mark for mark in marks if mark.guid not in under_way]
             if not marks:
@@ -97,7 +104,11 @@ class Planner:
             nodes = await self._journal.mirror.nodes(guids)
             links = await self._journal.links.of(guids)
         member_ids = [link.member_id for link in links.values()]
-        searched = [node for guid, node in nodes.items() if guid not in links and node.listed and node.entry.kind is Kind.USER]
+        searched = [
+            node
+            for guid, node in nodes.items()
+            if guid not in links and node.listed and node.entry.kind is Kind.USER
+        ]
         mapped = [self._map(node) for node in searched]
         external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
         if self._options.policy.adopt_legacy:
@@ -105,7 +116,9 @@ class Planner:
         emails = [one.profile.email for one in mapped if one.profile.email]
         found: list[Member] = []
         if member_ids or external_ids or emails:
-            found += await self._team.get_members(member_ids=member_ids, external_ids=external_ids, emails=emails)
+            found += await self._team.get_members(
+                member_ids=member_ids, external_ids=external_ids, emails=emails
+            )
         ids = {member.member_id for member in found}
         async with self._journal.transaction():
             # What was not found under its old id, external id or address must not be matched by it any more.
@@ -136,20 +149,25 @@ class Planner:
 
     # --- decide
 
-    async def _decide(self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport) -> None:
+    async def _decide(
+        self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport
+    ) -> None:
         now = self._clock.now()
         journal = self._journal
         async with journal.transaction():
             facts = await self._facts([mark.guid for mark in marks])
             timers: dict[str, datetime | None] = {}
+            notes: list[Note] = []
             for mark in marks:
                 node = facts.nodes.get(mark.guid)
                 actions = facts.open_actions.get(mark.guid, ())
-                for key in [key for key in report.notes if key[1] == mark.guid]:
-                    del report.notes[key]
                 report.skipped.pop(mark.guid, None)
                 if node is None or (node.entry.kind is not Kind.USER and mark.guid not in facts.links):
-                    reason = "no longer in the mirror" if node is None else f"a {node.entry.kind.value} object, not a person"
+                    reason = (
+                        "no longer in the mirror"
+                        if node is None
+                        else f"a {node.entry.kind.value} object, not a person"
+                    )
                     if node is not None and node.entry.kind not in (Kind.GROUP, Kind.OTHER):
                         report.skipped[mark.guid] = (node, reason)
                     await journal.outbox.supersede(actions, now)
@@ -158,10 +176,11 @@ class Planner:
                 decision = decide(subject, self._options.policy, now)
                 await self._write(pass_id, mark, subject, decision, actions, now)
                 timers[mark.guid] = decision.look_again
-                report.notes.update({(note.kind, note.guid): note for note in decision.notes})
+                notes += decision.notes
                 if decision.skipped and (node.listed or subject.link is not None):
                     report.skipped[mark.guid] = (node, decision.skipped)
             await journal.set_timers(timers)
+            await journal.set_notes([mark.guid for mark in marks], notes)
             await journal.clear_dirty(marks)
 
     async def _facts(self, guids: Sequence[str]) -> _Facts:
@@ -177,7 +196,9 @@ class Planner:
         member_emails = {member.email for member in linked.values()}
         emails = sorted(({one.profile.email for one in mapped.values()} | member_emails) - {""})
         by_email = await journal.members.by_email(emails)
-        candidates = {member.member_id for members in (*by_external.values(), *by_email.values()) for member in members}
+        candidates = {
+            member.member_id for members in (*by_external.values(), *by_email.values()) for member in members
+        }
         holders = await journal.links.holders(sorted(candidates))
         same_email = await journal.mirror.listed_with_email(emails)
         others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
@@ -203,16 +224,28 @@ class Planner:
         email = mapped.profile.email
         candidates = Candidates(
             linked=facts.linked.get(link.member_id) if link else None,
-            by_external_id=facts.by_external.get(mapped.profile.external_id, ()) if mapped.profile.external_id else (),
+            by_external_id=facts.by_external.get(mapped.profile.external_id, ())
+            if mapped.profile.external_id
+            else (),
             by_legacy_id=facts.by_external.get(f"ADSYNC {node.entry.sid}", ()) if node.entry.sid else (),
             by_email=facts.by_email.get(email, ()) if email and node.listed else (),
         )
         found = match(guid, link, candidates, facts.holders, own_prefix=self._options.policy.own_id_prefix)
         member_email = found.member.email if found.member else ""
-        twins = [other for other in facts.same_email.get(email, ()) if other != guid] if email and node.listed else []
-        heirs = [other for other in facts.same_email.get(member_email, ()) if other != guid] if not node.listed else []
+        twins = (
+            [other for other in facts.same_email.get(email, ()) if other != guid]
+            if email and node.listed
+            else []
+        )
+        heirs = (
+            [other for other in facts.same_email.get(member_email, ()) if other != guid]
+            if not node.listed
+            else []
+        )
         group = "in the exclusion group" if nesting.is_excluded(guid) else None
-        reason = group or self._options.exclusions.reason(guid, directory_email=node.entry.email, member_email=member_email)
+        reason = group or self._options.exclusions.reason(
+            guid, directory_email=node.entry.email, member_email=member_email
+        )
         return Subject(
             node=node,
             mapped=mapped,
@@ -225,7 +258,13 @@ class Planner:
         )
 
     async def _write(
-        self, pass_id: int, mark: Dirty, subject: Subject, decision: Decision, actions: Sequence[Action], now: datetime
+        self,
+        pass_id: int,
+        mark: Dirty,
+        subject: Subject,
+        decision: Decision,
+        actions: Sequence[Action],
+        now: datetime,
     ) -> None:
         journal = self._journal
         guid = mark.guid
@@ -233,9 +272,21 @@ class Planner:
         if decision.adopt is not None:
             adopted, how = decision.adopt
             await journal.links.set(
-                Link(guid=guid, member_id=adopted.member_id, how=how.value, at=now, old_external_id=adopted.external_id)
+                Link(
+                    guid=guid,
+                    member_id=adopted.member_id,
+                    how=how.value,
+                    at=now,
+                    old_external_id=adopted.external_id,
+                )
             )
-            row = {"kind": "link", "guid": guid, "email": adopted.email, "cause": how.value, "pass_id": pass_id}
+            row = {
+                "kind": "link",
+                "guid": guid,
+                "email": adopted.email,
+                "cause": how.value,
+                "pass_id": pass_id,
+            }
             await journal.append([{**row, "detail": {"old_external_id": adopted.external_id}}], now)
         merged = merge(actions, decision.wanted, person_changed=mark.cause in ("delta", "retry"))
         await journal.outbox.supersede(merged.supersede, now)
@@ -264,12 +315,23 @@ class Planner:
                 report.held = ()
                 return False
             nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
-            members = await journal.members.by_id({action.member_id for action in actions.values() if action.member_id})
-            kinds = [ActionKind.SUSPEND, ActionKind.REMOVE, ActionKind.REVOKE_INVITE, ActionKind.UPDATE, ActionKind.INVITE]
+            members = await journal.members.by_id(
+                {action.member_id for action in actions.values() if action.member_id}
+            )
+            kinds = [
+                ActionKind.SUSPEND,
+                ActionKind.REMOVE,
+                ActionKind.REVOKE_INVITE,
+                ActionKind.UPDATE,
+                ActionKind.INVITE,
+            ]
             sent = await journal.outbox.sent_since(now - self._options.brake.window, kinds)
             counts = count_window([_sent(action) for action in sent], now=now, policy=self._options.brake)
             result = apply_brake(
-                [_brake_item(action, nodes.get(action.guid), members.get(action.member_id)) for action in actions.values()],
+                [
+                    _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
+                    for action in actions.values()
+                ],
                 counts,
                 await journal.links.count_managed(),
                 self._options.brake,
@@ -286,7 +348,7 @@ class Planner:
 
     async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
         for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
-            action = actions[one.ref]
+            action = replace(actions[one.ref], state=State.PLANNED)  # a held one was released by the brake just now
             await self._journal.outbox.settle(
                 action,
                 State.FAILED,
@@ -300,7 +362,10 @@ def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[
     """Each action with the one that frees the address it takes: side by side they could overtake each other."""
     freed_by = {one.frees: one.ref for one in ordered.sequence if one.frees}
     return [
-        (actions[one.ref], before if one.takes and (before := freed_by.get(one.takes)) not in (None, one.ref) else None)
+        (
+            actions[one.ref],
+            before if one.takes and (before := freed_by.get(one.takes)) not in (None, one.ref) else None,
+        )
         for one in ordered.sequence
     ]
 
@@ -318,7 +383,11 @@ def _planned(action: Action, member: Member | None) -> Planned:
 
 def _brake_item(action: Action, node: Node | None, member: Member | None) -> BrakeItem:
     # Only names and the external id are no change of e-mail; the brake counts those that are.
-    is_email_change = action.kind is ActionKind.UPDATE and action.changes.email and (member is None or member.email != action.changes.email)
+    is_email_change = (
+        action.kind is ActionKind.UPDATE
+        and action.changes.email
+        and (member is None or member.email != action.changes.email)
+    )
     return BrakeItem(
         guid=action.guid,
         kind=action.kind,
@@ -335,7 +404,13 @@ def _sent(action: Action) -> Sent:
     is_update = action.kind is ActionKind.UPDATE
     at = action.sent_at
     assert at is not None
-    return Sent(guid=action.guid, kind=action.kind, at=at, new_email=action.changes.email if is_update else "", approved=action.approved)
+    return Sent(
+        guid=action.guid,
+        kind=action.kind,
+        at=at,
+        new_email=action.changes.email if is_update else "",
+        approved=action.approved,
+    )
 
 
 def _record(held: HeldSet, now: datetime) -> HeldRecord:
@@ -345,6 +420,9 @@ def _record(held: HeldSet, now: datetime) -> HeldRecord:
         at=now,
         wanted=held.wanted,
         limit_text=held.rule,
-        clusters=tuple((f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count) for cluster in held.clusters),
+        clusters=tuple(
+            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
+            for cluster in held.clusters
+        ),
         items=tuple((item.guid, item.kind.value) for item in held.items),
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
-from pipeline.model import Alert
-from pipeline.records import AlertRecord, MailRecord
+from pipeline.core.alerting import Known
+from pipeline.model import Alert, Json, Severity
+from pipeline.records import MailRecord
 from state.database import Database, dump, moment, stamp
 
 
@@ -15,16 +17,18 @@ class Alerts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def known(self) -> list[AlertRecord]:
-        rows = await self._database.fetch("SELECT * FROM alert WHERE is_open = 1 ORDER BY first_at, key")
+    async def known(self) -> list[Known]:
+        rows = await self._database.fetch("SELECT * FROM alert ORDER BY first_at, key")
         return [
-            AlertRecord(
-                key=row["key"],
-                fingerprint=row["fingerprint"],
-                severity=row["severity"],
-                title=row["title"],
-                lines=tuple(json.loads(row["lines"])),
-                remedy=row["remedy"],
+            Known(
+                alert=Alert(
+                    key=row["key"],
+                    severity=Severity(row["severity"]),
+                    title=row["title"],
+                    lines=tuple(json.loads(row["lines"])),
+                    remedy=row["remedy"],
+                    fingerprint=row["fingerprint"],
+                ),
                 first_at=datetime.fromisoformat(row["first_at"]),
                 last_seen_at=datetime.fromisoformat(row["last_seen_at"]),
                 last_sent_at=moment(row["last_sent_at"]),
@@ -34,38 +38,39 @@ class Alerts:
             for row in rows
         ]
 
-    async def remember(self, alert: Alert, now: datetime, *, sent: bool) -> None:
-        text = stamp(now)
-        await self._database.execute(
-            "INSERT INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1) ON CONFLICT (key) DO UPDATE SET "
-            "first_at = CASE WHEN is_open THEN first_at ELSE excluded.first_at END, "
-            "count = CASE WHEN is_open THEN count + 1 ELSE 1 END, fingerprint = excluded.fingerprint, "
-            "severity = excluded.severity, title = excluded.title, lines = excluded.lines, remedy = excluded.remedy, "
-            "last_seen_at = excluded.last_seen_at, last_sent_at = coalesce(excluded.last_sent_at, last_sent_at), is_open = 1",
+    async def remember(self, rows: Sequence[Known]) -> None:
+        await self._database.execute_many(
+            "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                alert.key,
-                alert.fingerprint,
-                alert.severity.value,
-                alert.title,
-                dump(alert.lines),
-                alert.remedy,
-                text,
-                text,
-                text if sent else None,
+                (
+                    row.alert.key,
+                    row.alert.fingerprint,
+                    row.alert.severity.value,
+                    row.alert.title,
+                    dump(list(row.alert.lines)),
+                    row.alert.remedy,
+                    stamp(row.first_at),
+                    stamp(row.last_seen_at),
+                    stamp(row.last_sent_at) if row.last_sent_at else None,
+                    row.count,
+                    int(row.is_open),
+                )
+                for row in rows
             ),
         )
 
-    async def close(self, keys: Sequence[str]) -> None:
-        await self._database.execute_many(
-            "UPDATE alert SET is_open = 0 WHERE key = ?", ((key,) for key in keys)
-        )
-
     async def queue_mail(
-        self, message_id: str, alerts: str, over: Sequence[str], now: datetime, *, simulated: bool
+        self, message_id: str, alerts: Sequence[Alert], over: Sequence[str], now: datetime, *, simulated: bool
     ) -> None:
         await self._database.execute(
             "INSERT OR IGNORE INTO mail (message_id, alerts, over, simulated, due) VALUES (?, ?, ?, ?, ?)",
-            (message_id, alerts, dump(list(over)), int(simulated), stamp(now)),
+            (
+                message_id,
+                dump([asdict(alert) for alert in alerts]),
+                dump(list(over)),
+                int(simulated),
+                stamp(now),
+            ),
         )
 
     async def due_mails(self, now: datetime) -> list[MailRecord]:
@@ -76,7 +81,7 @@ class Alerts:
             MailRecord(
                 id=row["id"],
                 message_id=row["message_id"],
-                alerts=row["alerts"],
+                alerts=tuple(_alert_of(one) for one in json.loads(row["alerts"])),
                 over=tuple(json.loads(row["over"])),
                 simulated=bool(row["simulated"]),
                 attempts=row["attempts"],
@@ -100,3 +105,7 @@ class Alerts:
 
     async def unsent_mails(self) -> int:
         return int(await self._database.value("SELECT count(*) FROM mail WHERE sent_at IS NULL") or 0)
+
+
+def _alert_of(stored: Json) -> Alert:
+    return Alert(**{**stored, "severity": Severity(stored["severity"]), "lines": tuple(stored["lines"])})

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.plan import Note, NoteKind
 from pipeline.model import Json, PassRecord
 from pipeline.records import Dirty
 from state.alerts import Alerts
@@ -156,6 +157,27 @@ class Journal:
 
     async def next_timer(self) -> datetime | None:
         return moment(await self.database.value("SELECT min(due) FROM timer"))
+
+    # --- notes
+
+    async def set_notes(self, guids: Iterable[str], notes: Iterable[Note]) -> None:
+        """Replaces what is told about these persons ("" stands for what is about nobody in particular)."""
+        await self.database.execute_many("DELETE FROM note WHERE guid = ?", ((guid,) for guid in guids))
+        await self.database.execute_many(
+            "INSERT OR REPLACE INTO note VALUES (?, ?, ?, ?)",
+            ((note.guid, note.kind.value, note.label, note.detail) for note in notes),
+        )
+
+    async def notes(self) -> list[Note]:
+        rows = await self.database.fetch("SELECT * FROM note ORDER BY kind, label, guid")
+        return [
+            Note(kind=NoteKind(row["kind"]), guid=row["guid"], label=row["label"], detail=row["detail"])
+            for row in rows
+        ]
+
+    async def forget_notes(self, kind: NoteKind) -> None:
+        """For what happens rather than stands: once told, it is over."""
+        await self.database.execute("DELETE FROM note WHERE kind = ?", (kind.value,))
 
     # --- passes
 

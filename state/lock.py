@@ -53,8 +53,13 @@ def acquire(journal_path: Path, command: str, control_address: str = "") -> Iter
     Raises InstanceRunning (-19) with the holder's process, host and command; RightsError (-11) where the lock
     can't be written by this account; JournalError (-20) for a full or read-only disk or a missing folder.
     """
-    lock = _lock(journal_path)
     operation = f"taking the journal {journal_path}"
+    if not (folder := _beside(journal_path, "").parent).is_dir():
+        # filelock would make it: a misspelt path would become a new, empty journal
+        raise JournalError(
+            operation, f"the folder {folder} does not exist", "create it, or change journal.path"
+        )
+    lock = _lock(journal_path)
     try:
         lock.acquire(timeout=_PATIENCE_SECONDS, poll_interval=_POLL_SECONDS)
     except Timeout as error:
@@ -163,8 +168,6 @@ def _refusal(operation: str, error: OSError) -> RightsError | JournalError:
             cause,
             "run as the account that owns the journal, or give it the files beside the journal",
         )
-    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return JournalError(operation, cause, "create the journal's folder, or change journal.path")
     if error.errno == errno.EROFS:
         return JournalError(
             operation, cause, "the disk is read-only: mount it writable, or change journal.path"

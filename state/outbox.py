@@ -91,6 +91,14 @@ class Outbox:
         )
         return [action_of(row) for row in rows]
 
+    async def done_since(self, since: datetime) -> list[Action]:
+        """What was settled as done, in that order."""
+        rows = await self._database.fetch(
+            "SELECT * FROM action WHERE state = 'done' AND settled_at >= ? ORDER BY settled_at, ordinal, id",
+            (stamp(since),),
+        )
+        return [action_of(row) for row in rows]
+
     async def of_person(self, guid: str, limit: int = 20) -> list[Row]:
         return await self._database.fetch(
             "SELECT * FROM action WHERE guid = ? ORDER BY id DESC LIMIT ?", (guid, limit)
@@ -193,6 +201,20 @@ class Outbox:
             ),
         )
 
+    async def standing_held_sets(self) -> list[HeldRecord]:
+        """The newest set of each kind of which something is still held."""
+        rows = await self._database.fetch("SELECT * FROM held_set WHERE approved_at IS NULL ORDER BY at DESC")
+        held = {
+            (row[0], row[1])
+            for row in await self._database.fetch("SELECT guid, kind FROM action WHERE state = 'held'")
+        }
+        newest: dict[str, HeldRecord] = {}
+        for row in rows:
+            one = _held_of(row)
+            if held.intersection(one.items):
+                newest.setdefault(one.kind, one)
+        return list(newest.values())
+
     async def held_set(self, prefix: str) -> list[HeldRecord]:
         rows = await self._database.fetch(
             "SELECT * FROM held_set WHERE substr(hash, 1, ?) = ?", (len(prefix), prefix)
@@ -213,20 +235,22 @@ class Outbox:
 
     # --- applying
 
-    async def claimable(self, limit: int) -> list[Action]:
+    async def claimable(self, limit: int, *, without: frozenset[ActionKind] = frozenset()) -> list[Action]:
         """Released actions whose turn it is: nothing earlier open for the person, nothing that must come first,
 
-        and no seat taken while an action that frees one is under way.
+        and no seat taken while an action that frees one is under way. Kinds in `without` are left out.
         """
+        barred = sorted(kind.value for kind in without)
         rows = await self._database.fetch(
             "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 "
+            f"AND a.kind NOT IN ({marks(len(barred))}) "
             "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.id < a.id "
             "    AND b.state IN ('planned', 'sending', 'waiting', 'retry', 'held')) "
             "AND (a.after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS c WHERE c.id = a.after_id AND c.state IN ('planned', 'sending'))) "
             "AND (a.kind NOT IN ('invite', 'recover') OR NOT EXISTS (SELECT 1 FROM action AS d "
             "    WHERE d.state IN ('planned', 'sending') AND d.released = 1 AND d.kind IN ('remove', 'revoke_invite'))) "
             "ORDER BY a.ordinal, a.id LIMIT ?",
-            (limit,),
+            [*barred, limit],
         )
         return [action_of(row) for row in rows]
 

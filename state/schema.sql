@@ -87,6 +87,15 @@ CREATE TABLE timer (
 ) WITHOUT ROWID;
 CREATE INDEX timer_due ON timer (due);
 
+-- What the last decision about somebody found worth telling; replaced by the next decision about them.
+CREATE TABLE note (
+    guid TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    label TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (guid, kind)
+) WITHOUT ROWID;
+
 -- The team as last told, unmanaged members included.
 CREATE TABLE member (
     member_id TEXT PRIMARY KEY,

@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
@@ -132,6 +132,12 @@ class Cluster:
     by: str
     value: str
     count: int
+
+    def describe(self) -> str:
+        """For people: `left Sales`, `in OU=Sales,DC=…`, `seen in the minute 2026-11-23 09:01 UTC`, `various`."""
+        return {"ou": f"in {self.value}", "minute": f"seen in the minute {self.value} UTC"}.get(
+            self.by, self.value or "various"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +295,7 @@ def _traits(item: BrakeItem) -> list[tuple[str, str]]:
     if unit := parent_of(item.dn):
         traits.append(("ou", unit))
     if item.seen_at is not None:
-        traits.append(("minute", item.seen_at.strftime("%Y-%m-%d %H:%M")))
+        traits.append(("minute", item.seen_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")))
     return traits
 
 

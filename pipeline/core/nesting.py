@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.scope import Changes, ScopeGraph
@@ -29,7 +29,7 @@ class Nesting:
         self._removals: list[Removal] = []
 
     def load(
-        self, nodes: Iterable[tuple[str, Kind, bool]], edges: Iterable[Edge], names: Mapping[str, str]
+        self, nodes: Sequence[tuple[str, Kind, bool]], edges: Sequence[Edge], names: Mapping[str, str]
     ) -> None:
         """Builds the graphs from the mirror; nobody counts as having entered or left by it."""
         for graph in self._graphs:

@@ -143,10 +143,7 @@ def _dependencies(nodes: Sequence[Planned]) -> tuple[list[set[int]], list[set[in
             waits_for[second].add(first)
     for place, action in enumerate(nodes):
         if action.takes:
-            # one's own address is never in one's way; the order of one's own actions stands already
-            waits_for[place].update(
-                other for other in freed_by.get(action.takes, ()) if nodes[other].guid != action.guid
-            )
+            waits_for[place].update(freed_by.get(action.takes, ()))
     after: list[set[int]] = [set() for _ in nodes]
     for place, before in enumerate(waits_for):
         for first in before:

@@ -228,6 +228,16 @@ def _invited(
     now: datetime,
 ) -> Decision:
     """Invited members are not updated; only the external id of an adoption is set at once."""
+    rest = replace(differs, external_id="")
+    if rest.email and policy.reinvite_on_email_change:
+        reason = f"the e-mail of an open invitation changed from {member.email} to {rest.email}"
+        return Decision(
+            wanted=(
+                Wanted(kind=ActionKind.REVOKE_INVITE, reason=reason, cause="e-mail of an invitation changed"),
+                Wanted(kind=ActionKind.INVITE, reason=reason, changes=subject.mapped.invitation_profile),
+            ),
+            notes=notes,
+        )
     wanted: list[Wanted] = []
     if differs.external_id:
         wanted.append(
@@ -237,16 +247,6 @@ def _invited(
                 changes=Profile(external_id=differs.external_id),
             )
         )
-    rest = replace(differs, external_id="")
-    if rest.email and policy.reinvite_on_email_change:
-        reason = f"the e-mail of an open invitation changed from {member.email} to {rest.email}"
-        wanted.append(
-            Wanted(kind=ActionKind.REVOKE_INVITE, reason=reason, cause="e-mail of an invitation changed")
-        )
-        wanted.append(
-            Wanted(kind=ActionKind.INVITE, reason=reason, changes=subject.mapped.invitation_profile)
-        )
-        return Decision(wanted=tuple(wanted), notes=notes)
     if rest != Profile():
         if rest.email:
             detail = f"the e-mail changed to {rest.email} while the invitation to {member.email} is open"

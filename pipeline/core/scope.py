@@ -95,6 +95,10 @@ class ScopeGraph:
         parents = self._primary if primary else self._explicit
         return frozenset(child for child in self._children.get(group, ()) if _holds(parents, child, group))
 
+    def parents(self, member: str) -> frozenset[str]:
+        """The groups that hold `member` by explicit edge, reached or not."""
+        return frozenset(_as_tuple(self._explicit.get(member)))
+
     def path(self, guid: str) -> tuple[str, ...]:
         """The groups from the root down to the one that holds `guid`, by the shortest way.
 
@@ -178,8 +182,7 @@ class ScopeGraph:
                     _detach(parents, member, guid)
         self._children.pop(guid, None)
         for parent in self._parents_of(guid):
-            if parent != guid:  # its own set is gone already
-                self._drop_child(parent, guid)
+            self._drop_child(parent, guid)
         self._explicit.pop(guid, None)
         self._primary.pop(guid, None)
         self._states.pop(guid, None)

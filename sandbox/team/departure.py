@@ -106,7 +106,7 @@ class Departure:
             team.effects.wipes[member.id] += 1
         if keep:
             team.personal_emails.add(member.email)
-        action = "delete"
+        action = "leave" if by.kind == "user" else "delete"
         if keep:
             action = "offboard_and_retain_team_folders" if wanted["retain_team_shares"] else "offboard"
         remove_action = {".tag": "remove_action", "remove_action": {".tag": action}}

@@ -128,7 +128,8 @@ class MemberRegister:
         return changed
 
     def _index(self, member: Member) -> None:
-        if member.present or member.recoverable_until is not None:
+        # A former member past recovery has lost his names, perhaps to somebody else already.
+        if member.present or member.recoverable(self._clock.now()):
             for name, claims in self._claims.items():
                 value = getattr(member, name)
                 if value is not None:
@@ -145,8 +146,9 @@ class MemberRegister:
             value = getattr(member, name)
             if value is not None and claims.get(value) == member.id:
                 del claims[value]
-        if member.external_id is not None:
-            self._folded_external.pop(member.external_id.casefold(), None)
+        folded = (member.external_id or "").casefold()
+        if self._folded_external.get(folded) == member.id:
+            del self._folded_external[folded]
 
     def holder(self, kind: str, value: str) -> Member | None:
         """Who claims this name: present members, and removed ones as long as they can be recovered."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -53,17 +54,19 @@ class TeamSimulator:
         Control(self).register(app)
         return app
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
         self._stopping = asyncio.Event()
         # Handlers outlive their clients: a write whose caller gave up takes effect all the same.
         self._runner = web.AppRunner(
             self.app, access_log=None, handler_cancellation=False, shutdown_timeout=1.0
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context)
         await site.start()
         bound = self._runner.addresses[0]
-        self._url = f"http://{bound[0]}:{bound[1]}"
+        self._url = f"{'https' if ssl_context else 'http'}://{bound[0]}:{bound[1]}"
 
     async def stop(self) -> None:
         self._stopping.set()

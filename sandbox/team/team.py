@@ -41,6 +41,8 @@ class Team:
         self.switch()
 
     def seed(self) -> None:
+        # They were always there: no listing may lag behind them.
+        self.members.history.reach = self.groups.history.reach = timedelta()
         for seed in self.config.members:
             self._plant(seed)
         wanted = self.config.authorising_admin
@@ -57,6 +59,7 @@ class Team:
                     self.groups.put(planted, member_or_none.id, "member")
                     self.members.change(member_or_none, groups=member_or_none.groups | {planted.id})
             self.log.write(by, "groups", "group_create", {}, group=planted.reference())
+        self.switch()
 
     def _plant(self, seed: SeedMember) -> Member:
         now = self.clock.now()
@@ -93,9 +96,8 @@ class Team:
 
     def admin(self) -> Actor:
         """A human admin in the admin console."""
-        for member_id in self.members.active_admins:
-            return Actor("admin", self.members[member_id])
-        return Actor("admin", self.authorising_admin)
+        admins = [self.members[member_id] for member_id in self.members.active_admins]
+        return Actor("admin", min(admins, key=lambda member: member.seq, default=self.authorising_admin))
 
     def find(self, selector: Tagged, *, removed_too: bool = False) -> Member | None:
         """Whom a selector means; removed members answer to their id, to their names only if so switched."""

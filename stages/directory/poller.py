@@ -290,11 +290,12 @@ class Poller:
         if entry.kind is Kind.USER:
             old = sight.old.get(delta.guid)
             before_rid = old.entry.primary_group_rid if old else None
-            if before_rid != entry.primary_group_rid:
-                if before_rid in rids:
+            after_rid = entry.primary_group_rid
+            if before_rid != after_rid:
+                if before_rid is not None and before_rid in rids:
                     sight.removed.append(Edge(rids[before_rid], delta.guid, primary=True))
-                if entry.primary_group_rid in rids:
-                    sight.added.append(Edge(rids[entry.primary_group_rid], delta.guid, primary=True))
+                if after_rid is not None and after_rid in rids:
+                    sight.added.append(Edge(rids[after_rid], delta.guid, primary=True))
 
     def _apply_to_nesting(self, sight: Sight, started: datetime, confirmed: set[str]) -> MirrorChange:
         nesting = self.nesting

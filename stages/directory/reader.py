@@ -106,23 +106,25 @@ async def read_entries(searcher: Searcher, guids: Sequence[str], email_attribute
 async def read_members(searcher: Searcher, group_guid: str) -> tuple[Target, ...]:
     """The explicit members of one group; whole, or DirectoryError."""
     purpose = f"read the members of the group {group_guid}"
-    try:
-        values = await read_values(
-            searcher,
-            purpose=purpose,
-            base=guid_base(group_guid),
-            attribute="member",
-            controls=(EXTENDED_DN,),
-        )
-    except LdapRefusal as refused:
-        if refused.code not in _NOT_THERE:
-            raise
-        values = None
-    if values is None:
-        raise DirectoryError(purpose, "the account does not see this group", _GROUP_HINT)
-    if not values:
-        await _confirm_empty(searcher, purpose, group_guid)
-    return tuple(parse_target(value.decode("utf-8", errors="replace")) for value in values)
+    for _ in range(2):
+        try:
+            values = await read_values(
+                searcher,
+                purpose=purpose,
+                base=guid_base(group_guid),
+                attribute="member",
+                controls=(EXTENDED_DN,),
+            )
+        except LdapRefusal as refused:
+            if refused.code not in _NOT_THERE:
+                raise
+            values = None
+        if values is None:
+            raise DirectoryError(purpose, "the account does not see this group", _GROUP_HINT)
+        # Somebody may have come in between the two questions: then the second round reads them.
+        if values or await _is_empty(searcher, purpose, group_guid):
+            return tuple(parse_target(value.decode("utf-8", errors="replace")) for value in values)
+    raise DirectoryError(purpose, "it seems empty, but its members may only be hidden", _GROUP_HINT)
 
 
 async def read_primary_members(searcher: Searcher, rid: int) -> tuple[str, ...]:
@@ -229,11 +231,14 @@ def deleted_controls(searcher: Searcher) -> tuple[Control, ...]:
     return (SHOW_DELETED,)
 
 
-async def _confirm_empty(searcher: Searcher, purpose: str, group_guid: str) -> None:
-    """An unreadable `member` looks like no member. A filter on an attribute that may not be read is neither true nor false
-    (MS-ADTS 3.1.1.3.1.3.1), so only a group that may be read and has none matches.
+async def _is_empty(searcher: Searcher, purpose: str, group_guid: str) -> bool:
+    """An unreadable `member` looks like no member, so "none" needs two proofs.
+
+    Windows: a filter on an attribute that may not be read is neither true nor false (MS-ADTS 3.1.1.3.1.3.1), so only a
+    group that may be read, and has none, matches. Samba matches all the same (measured); there, nobody may claim to be
+    in it: `memberOf` is readable by itself. That search costs Samba 17 microseconds an object of the domain.
     """
-    answer = await searcher.search(
+    group = await searcher.search(
         Search(
             purpose=purpose,
             base=guid_base(group_guid),
@@ -242,8 +247,19 @@ async def _confirm_empty(searcher: Searcher, purpose: str, group_guid: str) -> N
             attributes=("objectGUID",),
         )
     )
-    if not answer.entries:
-        raise DirectoryError(purpose, "it seems empty, but its members may only be hidden", _GROUP_HINT)
+    if not group.entries:
+        return False
+    claims = await searcher.search(
+        Search(
+            purpose=purpose,
+            base=searcher.controller.base_dn,
+            scope=Scope.SUBTREE,
+            filter=f"(memberOf={escape_filter_chars(group.entries[0].dn)})",
+            attributes=("objectGUID",),
+            controls=(DOMAIN_SCOPE, paged(1, b"")),
+        )
+    )
+    return not claims.entries
 
 
 async def _at(searcher: Searcher, purpose: str, base: str, attributes: tuple[str, ...]) -> list[RawEntry]:

@@ -10,7 +10,7 @@ from pipeline.errors import ConnectorError
 from pipeline.model import Finding, Member, Status, TeamInfo
 from pipeline.ports import Clock
 from stages.dropbox import routes
-from stages.dropbox.answer import Refusal
+from stages.dropbox.answer import Refusal, Reply
 from stages.dropbox.client import Client
 from stages.dropbox.events import EventLog
 from stages.dropbox.reading import read_acting_admin, read_team_info
@@ -89,7 +89,7 @@ async def _scope(client: Client, scope: str, route: str, body: object) -> Findin
         if answer.status in {401, 403}:
             return Finding(SECTION, name, "failed", answer.text, answer.hint)
         return _ok(name, "granted")  # it found fault with the argument: it looked at it
-    if hasattr(answer, "body"):
+    if isinstance(answer, Reply):
         return _ok(name, "granted")
     return Finding(SECTION, name, "failed", answer.cause, "try again; see the Dropbox status page")
 

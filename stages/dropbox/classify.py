@@ -210,7 +210,7 @@ _BY_STATUS: Mapping[str, Mapping[Status | None, Verdict]] = {
     routes.SUSPEND: {Status.SUSPENDED: Verdict.ALREADY, Status.ACTIVE: Verdict.FAILED},
     routes.UNSUSPEND: {Status.ACTIVE: Verdict.ALREADY, Status.SUSPENDED: Verdict.FAILED},
     routes.REMOVE: {Status.REMOVED: Verdict.ALREADY, None: Verdict.ALREADY},
-    routes.RECOVER: {Status.ACTIVE: Verdict.ALREADY},
+    routes.RECOVER: {Status.ACTIVE: Verdict.ALREADY, Status.SUSPENDED: Verdict.ALREADY},  # as it was before
 }
 
 

@@ -33,6 +33,7 @@ AT_ONCE_SECONDS = 4.0  # refused again so soon: the limit has fallen, believe th
 SEARCH_MARGIN = 0.85  # a search overshoots by about one round trip of growth
 AT_ONCE_MARGIN = 0.15
 LEAST_MARGIN = 0.5
+LEAST_EVIDENCE = 5  # accepted requests; a refusal after fewer does not tell where the limit is
 READS_WAIT_FOR_WRITES = 2  # with both waiting, this many writes go before one read
 
 
@@ -134,7 +135,8 @@ class Pacer:
                 self._refusals_at_once + 1 if now - self._halved_at < AT_ONCE_SECONDS else 0
             )
             self._halved_at = now
-            self._known_limit = self._estimate_limit(now)
+            if self._known_limit is not None or len(self._accepted_at) >= LEAST_EVIDENCE:
+                self._known_limit = self._estimate_limit(now)
             self._rate = max(LOWEST_RATE, self._rate / 2)
             self._accepted_at.clear()
         self.hold(retry_after_seconds)

@@ -44,5 +44,9 @@ async def read_repeatedly(attempt: Callable[[], Awaitable[Answer]], clock: Clock
         retry=retry_if_result(lambda answer: isinstance(answer, LostReply | NotSent)),
         retry_error_callback=_last_answer,
     )
-    answer: Answer = await retrying(attempt)
+
+    async def attempted() -> Answer:  # tenacity awaits only what is a coroutine function by itself
+        return await attempt()
+
+    answer: Answer = await retrying(attempted)
     return answer

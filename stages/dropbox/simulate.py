@@ -48,9 +48,12 @@ class Recorded:
 
 
 class SimulatedTeam:
-    """Implements pipeline.ports.Team over another one. `recorded` holds the writes in order."""
+    """Implements pipeline.ports.Team over another one. `recorded` holds the writes in order.
 
-    def __init__(self, team: Team, clock: Clock) -> None:
+    Without a clock, invented members carry no `invited_on`.
+    """
+
+    def __init__(self, team: Team, clock: Clock | None = None) -> None:
         self._team = team
         self._clock = clock
         self._overlay: dict[str, Member] = {}
@@ -217,7 +220,7 @@ class SimulatedTeam:
             given_name=profile.given_name,
             surname=profile.surname,
             external_id=profile.external_id,
-            invited_on=self._clock.now(),
+            invited_on=self._clock.now() if self._clock is not None else None,
         )
 
     async def _free_seats(self) -> int:

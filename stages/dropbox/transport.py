@@ -15,6 +15,7 @@ from pipeline.errors import DropboxSetupError
 from stages.dropbox.options import DropboxOptions
 
 CONNECT_SECONDS = 20.0
+CUT_HANDSHAKES_ARE_TLS = 3  # in a row; fewer may be an overloaded server
 TLS_NEEDED = "TLS 1.2 needed"
 
 
@@ -39,6 +40,7 @@ class Transport:
     def __init__(self, options: DropboxOptions) -> None:
         self._options = options
         self._session: aiohttp.ClientSession | None = None
+        self._handshakes_cut = 0  # in a row
 
     async def post(self, path: str, *, headers: Mapping[str, str], body: bytes) -> RawReply:
         """One POST to `api_url` + `path`. Raises NeverLeft, NoReply, DropboxSetupError (TLS, certificates).
@@ -50,6 +52,7 @@ class Transport:
         session = self._opened()
         try:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                self._handshakes_cut = 0
                 raw = await response.read()
                 return RawReply(status=response.status, headers=dict(_lowered(response.headers)), body=raw)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -70,6 +73,14 @@ class Transport:
             aiohttp.ConnectionTimeoutError,
             aiohttp.ClientProxyConnectionError,
         ) as error:
+            if self._is_cut_handshake(error):
+                self._handshakes_cut += 1
+                if self._handshakes_cut >= CUT_HANDSHAKES_ARE_TLS:
+                    raise DropboxSetupError(
+                        operation,
+                        "the other side ends every connection during the TLS handshake",
+                        f"{TLS_NEEDED}: check dropbox.api_url, and the proxy or firewall in between",
+                    ) from error
             raise NeverLeft(f"no connection to {self._options.base_url}: {_first_line(error)}") from error
         except aiohttp.InvalidURL as error:
             raise DropboxSetupError(
@@ -79,6 +90,15 @@ class Transport:
             raise NoReply(f"no reply within {self._options.timeout_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoReply(f"the connection was lost: {_first_line(error)}") from error
+
+    def _is_cut_handshake(self, error: aiohttp.ClientError) -> bool:
+        """Old TLS is often refused without a word: the peer hangs up while asyncio shakes hands (no errno)."""
+        cause = getattr(error, "os_error", None)
+        return (
+            self._options.base_url.startswith("https:")
+            and isinstance(cause, ConnectionResetError)
+            and cause.errno is None
+        )
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

@@ -7,7 +7,7 @@ bad credentials. Refusals while connecting stay temporary: they come from overlo
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import aiosmtplib
 
@@ -29,6 +29,27 @@ _HINTS = {
 }
 
 
+class PartlyDelivered(MailError):
+    """Some recipients have the mail, others were refused (`accepted`, `refused`: their addresses).
+
+    Where it is `permanent`, the mail counts as sent: sending it again would only repeat it to those who have it.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        cause: str,
+        hint: str,
+        *,
+        permanent: bool,
+        accepted: tuple[str, ...],
+        refused: tuple[str, ...],
+    ) -> None:
+        super().__init__(operation, cause, hint, permanent=permanent)
+        self.accepted = accepted
+        self.refused = refused
+
+
 def refusal_of(operation: str, error: Exception, options: MailOptions) -> MailError:
     """The MailError for anything that aiosmtplib, ssl or a socket raised while doing `operation`."""
     tls = _tls_error(error)
@@ -44,16 +65,26 @@ def refusal_of(operation: str, error: Exception, options: MailOptions) -> MailEr
 
 
 def recipients_refusal(
-    operation: str, refused: Mapping[str, tuple[int, str]], accepted: int, options: MailOptions
+    operation: str,
+    refused: Mapping[str, tuple[int, str]],
+    accepted: Collection[str],
+    options: MailOptions,
 ) -> MailError:
     """Some or all recipients were refused. Permanent when none of them can be hoped for."""
     names = ", ".join(
         f"{address} ({reply_text(code, text, options)})" for address, (code, text) in refused.items()
     )
-    others = f"; the other {accepted} have it" if accepted else ""
+    cause = f"the server refused {names}"
     is_permanent = all(code >= 500 for code, _ in refused.values())
-    return MailError(
-        operation, f"the server refused {names}{others}", _HINTS["recipient"], permanent=is_permanent
+    if not accepted:
+        return MailError(operation, cause, _HINTS["recipient"], permanent=is_permanent)
+    return PartlyDelivered(
+        operation,
+        f"{cause}; the other {len(accepted)} have it",
+        _HINTS["recipient"],
+        permanent=is_permanent,
+        accepted=tuple(sorted(accepted)),
+        refused=tuple(refused),
     )
 
 

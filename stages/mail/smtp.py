@@ -26,7 +26,7 @@ def _utc_now() -> datetime:
 class SmtpMailer:
     """Opens a connection for each mail: alerts are rare, and a server forgets idle ones.
 
-    A mail of which some recipients were refused raises MailError, although the others have it. Sent again under the
+    A mail of which some recipients were refused raises PartlyDelivered. Sent again under the
     same id, it goes only to those who lack it: within this process nobody gets it twice.
     """
 
@@ -68,7 +68,7 @@ class SmtpMailer:
         finally:
             await _close(session)
         if refused:
-            raise recipients_refusal("send a mail", refused, len(have_it), self._options)
+            raise recipients_refusal("send a mail", refused, have_it, self._options)
 
     async def check(self, *, send_mail: bool) -> Sequence[Finding]:
         faults = self._options.faults()

@@ -49,7 +49,10 @@ class Bench:
         self.simulator.tokens.access[config.access_token].expires = None
 
     def raw(self, route: str, body: bytes, **headers: str) -> Any:
-        sent = {"Authorization": f"Bearer {self.simulator.config.access_token}", "Content-Type": "application/json"}
+        sent = {
+            "Authorization": f"Bearer {self.simulator.config.access_token}",
+            "Content-Type": "application/json",
+        }
         call = Call(route, {**sent, **headers}, body, self.team.identifiers.request())
         return self.simulator.engine.answer(call)
 
@@ -117,7 +120,9 @@ class Sdk:
         self.team = self.client(oauth2_access_token=simulator.config.access_token)
 
     def client(self, kind: Callable[..., Any] = dropbox.DropboxTeam, **options: Any) -> Any:
-        return kind(session=self._session, max_retries_on_error=0, max_retries_on_rate_limit=0, timeout=10, **options)
+        return kind(
+            session=self._session, max_retries_on_error=0, max_retries_on_rate_limit=0, timeout=10, **options
+        )
 
     async def __call__(self, method: str, *arguments: Any, **named: Any) -> Any:
         return await self.run(getattr(self.team, method), *arguments, **named)
@@ -156,7 +161,9 @@ async def simulator() -> Any:
         complaint
         for exchange in simulator.team.timeline.exchanges()
         if exchange.route != "oauth2/token" and exchange.status in (200, 409) and exchange.fault is None
-        for complaint in ORACLE.check_exchange(exchange.route, exchange.request, exchange.status, exchange.reply)
+        for complaint in ORACLE.check_exchange(
+            exchange.route, exchange.request, exchange.status, exchange.reply
+        )
     ]
     assert complaints == []
 

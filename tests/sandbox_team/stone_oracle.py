@@ -45,6 +45,10 @@ def check_exchange(path: str, request_body: Any, status: int, reply_body: Any) -
     """
     complaints = []
     try:
+        route(path)
+    except (KeyError, ModuleNotFoundError):
+        return [f"{path}: no such route"]
+    try:
         complaint = check(path, "arg", _parsed(request_body))
     except ValueError:
         complaint = "could not decode input as JSON"

@@ -89,20 +89,42 @@ def test_what_is_not_json(bench):
     table = bench()
     for body in (b"", b"{", b"\xff"):
         reply = table.raw("team/get_info", body)
-        expected = b'Error in call to API function "team/get_info": request body: could not decode input as JSON'
+        expected = (
+            b'Error in call to API function "team/get_info": request body: could not decode input as JSON'
+        )
         assert (reply.status, reply.body) == (400, expected)
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2000) | st.sampled_from(["", "a@b.com", "x", "email", "dbmid:x"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            [".tag", "user", "email", "limit", "cursor", "group", "members", "new_members", "member_email"]
-            + ["group_id", "group_name", "wipe_data", "team_member_id", "access_type", "users"]
-        ),
-        inner,
-        max_size=4,
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2000)
+    | st.sampled_from(["", "a@b.com", "x", "email", "dbmid:x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    ".tag",
+                    "user",
+                    "email",
+                    "limit",
+                    "cursor",
+                    "group",
+                    "members",
+                    "new_members",
+                    "member_email",
+                    "group_id",
+                    "group_name",
+                    "wipe_data",
+                    "team_member_id",
+                    "access_type",
+                    "users",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=8,
 )

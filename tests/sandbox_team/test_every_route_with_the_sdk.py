@@ -19,7 +19,11 @@ def by_external(external_id: str) -> team.UserSelectorArg:
     return team.UserSelectorArg.external_id(external_id)
 
 
-ADMIN, ACTIVE, INVITED = by_email("admin@example.com"), by_email("active@example.com"), by_email("invited@example.com")
+ADMIN, ACTIVE, INVITED = (
+    by_email("admin@example.com"),
+    by_email("active@example.com"),
+    by_email("invited@example.com"),
+)
 
 
 async def refused(sdk, tag, method, *arguments, **named):
@@ -63,14 +67,18 @@ async def test_listing_and_info(sdk, suffix):
 
 async def test_adding_version_2(sdk, simulator):
     wanted = [
-        team.MemberAddV2Arg(member_email="New@Example.com", member_external_id="n1", role_ids=["pid_dbtmr:3456"]),
+        team.MemberAddV2Arg(
+            member_email="New@Example.com", member_external_id="n1", role_ids=["pid_dbtmr:3456"]
+        ),
         team.MemberAddV2Arg(member_email="active@example.com"),
     ]
     result = await sdk("team_members_add_v2", wanted)
     success, already = result.get_complete()
     assert success.get_success().profile.email == "new@example.com"
     assert already.get_user_already_on_team() == "active@example.com"
-    launched = await sdk("team_members_add_v2", [team.MemberAddV2Arg(member_email="b@example.com")], force_async=True)
+    launched = await sdk(
+        "team_members_add_v2", [team.MemberAddV2Arg(member_email="b@example.com")], force_async=True
+    )
     job = launched.get_async_job_id()
     assert (await sdk("team_members_add_job_status_get_v2", job)).is_in_progress()
     assert (await sdk("team_members_add_job_status_get_v2", job)).get_complete()[0].is_success()
@@ -82,7 +90,9 @@ async def test_adding_version_1(sdk):
     wanted = [team.MemberAddArg(member_email="v1@example.com", role=team.AdminTier.support_admin)]
     done = await sdk("team_members_add", wanted)
     assert done.get_complete()[0].get_success().role.is_support_admin()
-    launched = await sdk("team_members_add", [team.MemberAddArg(member_email="w1@example.com")], force_async=True)
+    launched = await sdk(
+        "team_members_add", [team.MemberAddArg(member_email="w1@example.com")], force_async=True
+    )
     job = launched.get_async_job_id()
     assert (await sdk("team_members_add_job_status_get", job)).is_in_progress()
     assert (await sdk("team_members_add_job_status_get", job)).is_complete()
@@ -107,7 +117,9 @@ async def test_profiles(sdk):
         by_external("x2"),
         new_external_id="x3",
     )
-    await refused(sdk, "user_not_found", "team_members_set_profile", by_email("no@example.com"), new_surname="X")
+    await refused(
+        sdk, "user_not_found", "team_members_set_profile", by_email("no@example.com"), new_surname="X"
+    )
 
 
 async def test_suspension_and_roles(sdk, simulator):
@@ -140,11 +152,15 @@ async def test_leaving_and_coming_back(sdk, simulator):
     await refused(sdk, "invalid_async_job_id", "team_members_remove_job_status_get", "x")
     move = (ACTIVE, ADMIN, ADMIN)
     job = (await sdk("team_members_move_former_member_files", *move)).get_async_job_id()
-    await refused(sdk, "user_data_is_being_transferred", "team_members_move_former_member_files", *move_by_id(simulator))
+    await refused(
+        sdk, "user_data_is_being_transferred", "team_members_move_former_member_files", *move_by_id(simulator)
+    )
     check = "team_members_move_former_member_files_job_status_check"
     assert (await sdk(check, job)).is_in_progress()
     assert (await sdk(check, job)).is_complete()
-    await refused(sdk, "user_data_already_transferred", "team_members_move_former_member_files", *move_by_id(simulator))
+    await refused(
+        sdk, "user_data_already_transferred", "team_members_move_former_member_files", *move_by_id(simulator)
+    )
 
 
 def move_by_id(simulator):
@@ -182,7 +198,9 @@ async def test_groups(sdk, simulator):
         return_members=False,
     )
     assert (added.async_job_id, added.group_info.member_count, added.group_info.members) == (" ", 2, None)
-    await refused(sdk, "duplicate_user", "team_groups_members_add", group, [team.MemberAccess(ACTIVE, member)])
+    await refused(
+        sdk, "duplicate_user", "team_groups_members_add", group, [team.MemberAccess(ACTIVE, member)]
+    )
     unknown = [team.MemberAccess(by_email("no@example.com"), member)]
     error = await refused(sdk, "users_not_found", "team_groups_members_add", group, unknown)
     assert error.error.get_users_not_found() == ["no@example.com"]
@@ -300,7 +318,11 @@ def test_nothing_is_left_out(stone_oracle):
         name = stem.removesuffix("_v2")
         driven = any(
             part in text
-            for part in (stem, name + "{suffix}", name.replace("suspend_batch", "{name}").replace("bulk_suspend", "{name}"))
+            for part in (
+                stem,
+                name + "{suffix}",
+                name.replace("suspend_batch", "{name}").replace("bulk_suspend", "{name}"),
+            )
         )
         assert driven, path
     assert len(routes) >= 44

@@ -25,7 +25,9 @@ def test_refusals_of_create_and_update(bench):
     assert table.tag(create, {"group_name": "  "}) == "group_name_invalid"
     assert table.tag(create, {"group_name": "a/b"}) == "group_name_invalid"
     assert table.tag(create, {"group_name": "everyone at example team"}) == "group_name_already_used"
-    assert table.tag(create, {"group_name": "Other", "group_external_id": "g1"}) == "external_id_already_in_use"
+    assert (
+        table.tag(create, {"group_name": "Other", "group_external_id": "g1"}) == "external_id_already_in_use"
+    )
     system = {"group_name": "S", "group_management_type": "system_managed"}
     assert table.tag(create, system) == "system_managed_group_disallowed"
     update = "team/groups/update"
@@ -55,7 +57,10 @@ def test_all_or_nothing(bench):
     nobody = {".tag": "email", "email": "no@example.com"}
     active, removed = table.user("active"), table.user("removed")
     status, reply = table(ADD, {"group": mine, "members": [access(active), access(nobody), access(removed)]})
-    assert (status, reply["error"]) == (409, {".tag": "users_not_found", "users_not_found": ["no@example.com"]})
+    assert (status, reply["error"]) == (
+        409,
+        {".tag": "users_not_found", "users_not_found": ["no@example.com"]},
+    )
     status, reply = table(ADD, {"group": mine, "members": [access(active), access(removed)]})
     assert reply["error"] == {".tag": "members_not_in_team", "members_not_in_team": [table.id("removed")]}
     assert table.ok("team/groups/members/list", {"group": mine})["members"] == []
@@ -75,16 +80,20 @@ def test_duplicates(bench, rule, expected):
     assert table.tag(ADD, {"group": mine, "members": [active, active]}) == expected
     table.tag(ADD, {"group": mine, "members": [active]})
     assert table.tag(ADD, {"group": mine, "members": [invited, active]}) == expected
-    assert len(table.ok("team/groups/members/list", {"group": mine})["members"]) == (1 if expected != "ok" else 2)
+    assert len(table.ok("team/groups/members/list", {"group": mine})["members"]) == (
+        1 if expected != "ok" else 2
+    )
 
 
 def test_owners(bench):
     table = bench()
     mine = group(table)
-    status, reply = table(ADD, {"group": mine, "members": [access(table.user("active"), "owner")]})
+    _, reply = table(ADD, {"group": mine, "members": [access(table.user("active"), "owner")]})
     assert reply["error"]["user_cannot_be_manager_of_company_managed_group"] == [table.id("active")]
     free = group(table, group_name="Free", group_management_type="user_managed", add_creator_as_owner=True)
-    assert table.ok("team/groups/members/list", {"group": free})["members"][0]["access_type"] == {".tag": "owner"}
+    assert table.ok("team/groups/members/list", {"group": free})["members"][0]["access_type"] == {
+        ".tag": "owner"
+    }
     suspended = access(table.user("suspended"), "owner")
     assert table.tag(ADD, {"group": free, "members": [suspended]}) == "user_must_be_active_to_be_owner"
     table.ok(ADD, {"group": mine, "members": [access(table.user("active"))]})

@@ -222,79 +222,6 @@ def test_whether_the_irrecoverable_are_listed(bench, listed):
     assert ("gone@example.com" in [m["profile"]["email"] for m in members]) is listed
 
 
-REMOVALS = [
-    ({"keep_account": True, "wipe_data": True}, "cannot_keep_account_and_delete_data"),
-    ({"keep_account": True}, "cannot_keep_account_and_delete_data"),  # wipe_data is true by default
-    (
-        {"keep_account": True, "wipe_data": False, "permanently_delete_files": True},
-        "cannot_keep_account_and_permanently_delete",
-    ),
-    (
-        {"keep_account": True, "wipe_data": False, "transfer_dest_id": "admin"},
-        "cannot_keep_account_and_transfer",
-    ),
-    ({"permanently_delete_files": True, "transfer_dest_id": "admin"}, "cannot_permanently_delete_and_transfer"),
-    ({"retain_team_shares": True}, "cannot_retain_shares_when_no_account_kept"),
-    ({"transfer_dest_id": "admin"}, "unspecified_transfer_admin_id"),
-    ({"transfer_dest_id": "active", "transfer_admin_id": "admin"}, "removed_and_transfer_dest_should_differ"),
-    ({"transfer_dest_id": "admin", "transfer_admin_id": "active"}, "removed_and_transfer_admin_should_differ"),
-    ({"transfer_dest_id": "admin", "transfer_admin_id": "suspended"}, "transfer_admin_is_not_admin"),
-    ({"transfer_dest_id": "invited", "transfer_admin_id": "admin"}, "recipient_not_verified"),
-    ({"transfer_dest_id": "removed", "transfer_admin_id": "admin"}, "transfer_dest_user_not_in_team"),
-    ({"transfer_dest_id": "admin", "transfer_admin_id": "removed"}, "transfer_admin_user_not_in_team"),
-    ({"transfer_dest_id": "dbmid:no", "transfer_admin_id": "admin"}, "transfer_dest_user_not_found"),
-    ({"transfer_dest_id": "admin", "transfer_admin_id": "dbmid:no"}, "transfer_admin_user_not_found"),
-    ({"keep_account": True, "wipe_data": False}, "ok"),
-    ({"keep_account": True, "wipe_data": False, "retain_team_shares": True}, "ok"),
-    ({"transfer_dest_id": "admin", "transfer_admin_id": "admin"}, "ok"),
-]
-
-
-@pytest.mark.parametrize(("fields", "expected"), REMOVALS)
-def test_what_remove_refuses(bench, fields, expected):
-    table = bench()
-    argument = {"user": table.user("active")}
-    for name, value in fields.items():
-        if name.startswith("transfer"):
-            known = value in ("admin", "active", "invited", "suspended", "removed")
-            value = table.user(value) if known else {".tag": "team_member_id", "team_member_id": value}
-        argument[name] = value
-    assert table.tag("team/members/remove", argument) == expected
-    assert (table.status("active") == "removed") is (expected == "ok")
-
-
-def test_the_rarer_refusals_of_remove(bench):
-    keep = {"wipe_data": False, "keep_account": True}
-    for mark, tag in (
-        ("legal_hold", "cannot_keep_account_under_legal_hold"),
-        ("must_sign_tos", "cannot_keep_account_required_to_sign_tos"),
-    ):
-        table = bench()
-        table.console.mark("active@example.com", **{mark: True})
-        assert table.tag("team/members/remove", {"user": table.user("active"), **keep}) == tag
-    table = bench(switches=Switches(external_sharing=False))
-    share = {"user": table.user("active"), **keep, "retain_team_shares": True}
-    assert table.tag("team/members/remove", share) == "cannot_retain_shares_when_team_external_sharing_off"
-    two = (SeedMember("admin@example.com", admin=True), SeedMember("active@example.com"))
-    table = bench(removable_email_length=10, members=two)
-    tag = table.tag("team/members/remove", {"user": table.user("active")})
-    assert tag == "email_address_too_long_to_be_disabled"
-
-
-def test_kept_accounts_are_disconnected_and_can_be_invited_again(bench):
-    table = bench()
-    argument = {"user": table.user("active"), "wipe_data": False, "keep_account": True}
-    table.ok("team/members/remove", argument)
-    members = table.ok("team/members/list_v2", {"include_removed": True})["members"]
-    status = next(m["profile"]["status"] for m in members if m["profile"]["email"] == "active@example.com")
-    assert status == {".tag": "removed", "is_recoverable": False, "is_disconnected": True}
-    change = {"user": table.user("suspended"), "new_email": "active@example.com"}
-    assert table.tag("team/members/set_profile_v2", change) == "email_reserved_for_other_user"
-    wanted = {"new_members": [{"member_email": "active@example.com"}]}
-    assert table.ok("team/members/add_v2", wanted)["complete"][0][".tag"] == "success"
-    assert table.effects.migration_mails == {"active@example.com": 1}
-
-
 def test_wiping_is_counted_once_and_is_the_default(bench):
     table = bench()
     user = table.user("active")
@@ -309,13 +236,15 @@ def test_the_last_admin(bench):
     admin = table.user("admin")
     assert table.tag("team/members/suspend", {"user": admin}) == "suspend_last_admin"
     assert table.tag("team/members/remove", {"user": admin}) == "remove_last_admin"
-    assert table.tag("team/members/set_admin_permissions_v2", {"user": admin, "new_roles": []}) == "last_admin"
+    assert (
+        table.tag("team/members/set_admin_permissions_v2", {"user": admin, "new_roles": []}) == "last_admin"
+    )
     table.console.set_role("active@example.com", "team_admin")
     assert table.tag("team/members/remove", {"user": admin}) == "ok"
     assert table.tag("team/token/get_authenticated_admin") == "admin_not_active"
-    assert table(("team/get_info"))[0] == 200
+    assert table("team/get_info")[0] == 200
     table.team.switch(tokens_die_with_admin=True)
-    assert table(("team/get_info"))[0] == 401
+    assert table("team/get_info")[0] == 401
 
 
 def test_profile_refusals(bench):
@@ -325,7 +254,10 @@ def test_profile_refusals(bench):
     route, user = "team/members/set_profile_v2", table.user("active")
     for email in ("own@example.com", "theirs@example.com", "suspended@example.com", "removed@example.com"):
         assert table.tag(route, {"user": user, "new_email": email}) == "email_reserved_for_other_user"
-    assert table.tag(route, {"user": user, "new_surname": "S", "new_persistent_id": "p"}) == "persistent_id_disabled"
+    assert (
+        table.tag(route, {"user": user, "new_surname": "S", "new_persistent_id": "p"})
+        == "persistent_id_disabled"
+    )
     restricted = {"user": user, "new_surname": "S", "new_is_directory_restricted": True}
     assert table.tag(route, restricted) == "directory_restricted_off"
     assert table.team.members[table.id("active")].surname == "Active"  # nothing by halves
@@ -342,7 +274,10 @@ def test_profile_refusals(bench):
 @pytest.mark.parametrize("fold", [True, False])
 def test_case_of_selectors(bench, fold):
     table = bench(switches=Switches(selectors_ignore_case=fold, external_ids_ignore_case=fold))
-    members = [{".tag": "email", "email": "Active@Example.com"}, {".tag": "external_id", "external_id": "X-Active"}]
+    members = [
+        {".tag": "email", "email": "Active@Example.com"},
+        {".tag": "external_id", "external_id": "X-Active"},
+    ]
     infos = table.ok("team/members/get_info_v2", {"members": members})["members_info"]
     assert [info[".tag"] for info in infos] == ["member_info" if fold else "id_not_found"] * 2
 
@@ -381,16 +316,6 @@ def test_jobs_take_effect_when_they_are_told_to(bench, effect):
     tags = [table.ok(route, job)[".tag"] for _ in range(4)]
     assert tags == ["in_progress", "in_progress", "complete", "complete"]
     assert table.effects.invitations == {"new@example.com": 1}
-
-
-def test_moving_files_of_those_who_may_not(bench):
-    table = bench()
-    parties = {"transfer_dest_id": table.user("admin"), "transfer_admin_id": table.user("admin")}
-    route = "team/members/move_former_member_files"
-    assert table.tag(route, {"user": table.user("active"), **parties}) == "user_not_removed"
-    assert table.tag(route, {"user": table.user("gone"), **parties}) == "user_data_cannot_be_transferred"
-    table.team.clock.advance(181 * 86400)
-    assert table.tag(route, {"user": table.user("removed"), **parties}) == "user_data_cannot_be_transferred"
 
 
 def test_an_unclaimed_mapping(bench):

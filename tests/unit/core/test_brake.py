@@ -305,6 +305,19 @@ def test_clusters_show_the_minute_where_nothing_else_is_shared() -> None:
     assert clusters_of(items) == (Cluster("minute", "2026-11-23 09:01", 3), Cluster("other", "", 2))
 
 
+@pytest.mark.parametrize(
+    ("cluster", "text"),
+    [
+        (Cluster("cause", "removed from Sales", 2), "removed from Sales"),
+        (Cluster("ou", "OU=A,DC=x", 2), "in OU=A,DC=x"),
+        (Cluster("minute", "2026-11-23 09:01", 2), "seen in the minute 2026-11-23 09:01 UTC"),
+        (Cluster("other", "", 2), "various"),
+    ],
+)
+def test_clusters_are_worded_for_people(cluster: Cluster, text: str) -> None:
+    assert cluster.describe() == text
+
+
 def test_clusters_are_few_however_many_causes_there_are() -> None:
     clusters = clusters_of([item for n in range(30) for item in cause(2, f"c{n}", first=n)])
     assert len(clusters) == 11

@@ -138,6 +138,23 @@ def test_order(actions: list[Planned], sequence: list[str]) -> None:
         assert order(arranged) == Ordered(order(actions).sequence)
 
 
+@pytest.mark.parametrize(
+    ("action", "takes", "frees"),
+    [
+        (planned("a", K.UPDATE, "Old", "New"), "new", "old"),
+        (planned("a", K.UPDATE, "Old", "OLD"), "", ""),
+        (planned("a", K.UPDATE, "old"), "", ""),
+        (planned("a", K.INVITE, "", "New"), "new", ""),
+        (planned("a", K.REMOVE, "Old"), "", "old"),
+        (planned("a", K.REVOKE_INVITE, "old"), "", "old"),
+        (planned("a", K.SUSPEND, "old"), "", ""),
+        (planned("a", K.RECOVER, "old"), "", ""),
+    ],
+)
+def test_which_address_an_action_takes_and_frees(action: Planned, takes: str, frees: str) -> None:
+    assert (action.takes, action.frees) == (takes, frees)
+
+
 def test_a_swap_is_reported_not_ordered_and_the_others_go_on() -> None:
     swap = [planned("a", K.UPDATE, "a", "b"), planned("b", K.UPDATE, "b", "a")]
     result = order([*swap, planned("c", K.UPDATE, "c", "d")])

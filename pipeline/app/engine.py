@@ -1,0 +1,446 @@
+"""The pipeline: one task a stage, woken through streams of capacity one, on one task group.
+
+    poll ──▶ plan ──▶ apply ──▶ (plan again, where somebody has to be looked at again)
+
+`run` is one pass: it wakes the poller and ends when everything is quiet. `watch` is the same stages with a
+ticker for wake-ups: a pass begins when a look found something, and ends when it is quiet again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import anyio
+import anyio.abc
+
+from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
+from pipeline.app.wakeup import Load, Wakeup
+from pipeline.core.plan import NoteKind
+from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
+from pipeline.journal_port import Journal
+from pipeline.log import Event, exit_line, in_pass, logger
+from pipeline.model import State, WaitFor
+from pipeline.ports import Clock, Team
+from pipeline.records import Node
+from stages.directory.poller import Poller
+from stages.dropbox.applier import Applier
+from stages.dropbox.reconciler import Reconciler
+from stages.mail.notifier import Notifier
+from stages.planner import Planner
+
+RETRY_PATIENCE_SECONDS = 30.0
+"""So long a single pass waits for its own retries; later ones are left to the next pass."""
+
+MAIL_PATIENCE_SECONDS = 60.0
+JOINED_CHECK_SECONDS = 900.0
+"""watch: how often those who wait for an invitation to be accepted are read, beside the event log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    simulated: bool = False
+    compare_every: timedelta = timedelta(hours=24)
+    settle: timedelta = timedelta(seconds=60)
+
+
+@dataclass(slots=True)
+class Parts:
+    """The stages and what they share."""
+
+    journal: Journal
+    team: Team
+    clock: Clock
+    poller: Poller
+    planner: Planner
+    applier: Applier
+    reconciler: Reconciler
+    notifier: Notifier
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """An error that stands: told once, and looked at again with growing patience."""
+
+    key: str = ""
+    count: int = 0
+    again_at: datetime | None = None
+    seen: set[str] = field(default_factory=set)
+
+
+class Engine:
+    def __init__(self, parts: Parts, options: EngineOptions) -> None:
+        self._parts = parts
+        self._journal = parts.journal
+        self._clock = parts.clock
+        self._options = options
+        self._load = Load()
+        self._poll = Wakeup(self._load)
+        self._plan = Wakeup(self._load)
+        self._apply = Wakeup(self._load)
+        self._pass: PassState | None = None
+        self._pass_lock = anyio.Lock()
+        self._watching = False
+        self._directory_trouble = _Trouble()
+        self._team_trouble = _Trouble()
+        self._full_wanted = False
+        self._joined_checked_at: datetime | None = None
+        self.last_summary: PassSummary | None = None
+        self.last_poll_at: datetime | None = None
+
+    # --- one pass
+
+    async def run(self, *, full: bool = False) -> PassSummary:
+        """One pass from directory to Dropbox. Errors end the pass and stand in the summary; they don't raise."""
+        self._full_wanted = full
+        async with self._stages():
+            state = await self._open_pass(full=full)
+            self._poll.poke()
+            await self._load.wait_idle()
+            while state.ended_by is None and (pause := await self._pause(state)) is not None:
+                await self._clock.sleep(pause)
+                self._poll.poke()
+                await self._load.wait_idle()
+            summary = await self._close_pass()
+        assert summary is not None
+        return summary
+
+    async def _pause(self, state: PassState) -> float | None:
+        """How long to wait for what this same pass still wants to finish: leavers that settle, and near retries."""
+        now = self._clock.now()
+        async with self._journal.reading():
+            unconfirmed = [
+                node for node in await self._journal.mirror.unconfirmed() if node.entry.kind == "user"
+            ]
+            settling = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.SETTLING)
+            retries = await self._journal.outbox.in_state(State.RETRY)
+        waiting = {action.guid for action in settling}
+        moments = [self._settled_at(node) for node in unconfirmed if node.guid in waiting]
+        patience = state.started + timedelta(seconds=RETRY_PATIENCE_SECONDS) + self._options.settle
+        moments += [action.due for action in retries if action.due is not None and action.due <= patience]
+        if not moments:
+            return None
+        return max(0.0, (max(moments) - now).total_seconds() + 0.001)
+
+    def _settled_at(self, node: Node) -> datetime:
+        assert node.left_at is not None
+        return node.left_at + self._options.settle
+
+    # --- without end
+
+    async def watch(
+        self,
+        *,
+        poll_seconds: float,
+        wait_for_change: Callable[[float], Awaitable[bool]],
+        on_ready: Callable[[], Awaitable[None]],
+        stop: anyio.Event,
+        drain_seconds: float = 30.0,
+    ) -> None:
+        """Passes until `stop` is set; then what is under way is finished, within `drain_seconds`."""
+        self._watching = True
+        async with self._stages() as tasks:
+            await self._open_pass(full=False)
+            self._poll.poke()
+            await self._load.wait_idle()
+            await on_ready()
+            async with anyio.create_task_group() as tickers:
+                tickers.start_soon(self._tick, poll_seconds, wait_for_change)
+                tickers.start_soon(self._deliver)
+                await stop.wait()
+                tickers.cancel_scope.cancel()
+            logger().info(Event.DRAINING, seconds=drain_seconds)
+            with anyio.move_on_after(drain_seconds):
+                await self._load.wait_idle()
+            await self._close_pass()
+            tasks.cancel_scope.cancel()
+
+    async def _tick(self, poll_seconds: float, wait_for_change: Callable[[float], Awaitable[bool]]) -> None:
+        while True:
+            try:
+                await wait_for_change(poll_seconds)
+            except ConnectorError:
+                # The poll that follows meets the same trouble and tells it.
+                await self._clock.sleep(poll_seconds)
+            self._poll.poke()
+
+    async def _deliver(self) -> None:
+        while True:
+            await self._parts.notifier.send_due()
+            await self._clock.sleep(1.0)
+
+    def nudge(self) -> None:
+        """Somebody changed the outbox (approve, retry): look at it."""
+        self._poll.poke()
+
+    def want_full(self) -> None:
+        self._full_wanted = True
+        self._poll.poke()
+
+    # --- stages
+
+    @asynccontextmanager
+    async def _stages(self) -> AsyncIterator[anyio.abc.TaskGroup]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stage, self._poll, self._poll_step)
+            tasks.start_soon(self._stage, self._plan, self._plan_step)
+            tasks.start_soon(self._stage, self._apply, self._apply_step)
+            yield tasks
+            tasks.cancel_scope.cancel()
+
+    async def _stage(self, wakeups: Wakeup, step: Callable[[], Awaitable[None]]) -> None:
+        async for _ in wakeups:
+            state = self._pass
+            try:
+                with in_pass(state.id if state else 0):
+                    await step()
+            except ConnectorError as error:
+                await self._end(error)
+            except Exception as error:  # noqa: BLE001 - a fault of ours ends the pass with -17, never the process
+                logger().error(Event.FAULT, error="".join(traceback.format_exception(error)))
+                await self._end(
+                    SyncError(
+                        "run the pipeline", f"{type(error).__name__}: {error}", "report this with the log"
+                    )
+                )
+            if self._watching and self._load.is_last:
+                await self._close_pass()
+
+    async def _poll_step(self) -> None:
+        now = self._clock.now()
+        if (
+            self._watching
+            and self._directory_trouble.again_at is not None
+            and now < self._directory_trouble.again_at
+        ):
+            return
+        full = self._full_wanted and (self._pass is None or not self._pass.has_polled)
+        try:
+            result = await self._parts.poller.poll(full=full)
+        except ConnectorError as error:
+            if await self._tell_trouble(self._directory_trouble, error):
+                await self._end(error)
+            # What was due already and harms nobody is still sent (behaviour.md §5).
+            self._apply.poke()
+            return
+        self.last_poll_at = self._clock.now()
+        recovered = self._is_over(self._directory_trouble)
+        if result.changes or result.full or recovered or await self._has_work():
+            state = await self._open_pass(full=full)
+            state.has_polled = True
+            state.full = state.full or result.full
+            event = Event.FULL_READ if result.full else Event.CHANGES_READ
+            logger().info(event, changes=result.changes)
+            async with self._journal.transaction():
+                await self._journal.set_notes([""], result.notes)
+            await self._require_scope()
+            self._plan.poke()
+
+    async def _require_scope(self) -> None:
+        """Nobody in scope is an error, never "everybody left" (behaviour.md §8)."""
+        async with self._journal.reading():
+            listed = await self._journal.mirror.count_listed()
+            addressed = await self._journal.mirror.count_with_email()
+        if not listed:
+            raise ScopeEmpty("read the sync group", "nobody is in it, through any nesting")
+        if not addressed:
+            raise ScopeEmpty(
+                "read the sync group",
+                f"none of its {listed} people has an e-mail",
+                "check users.email_attribute; nobody was touched",
+            )
+
+    async def _has_work(self) -> bool:
+        """watch: whether a look that saw no change has something to do all the same."""
+        now = self._clock.now()
+        if self._team_trouble.again_at is not None and now < self._team_trouble.again_at:
+            return False
+        if not self._watching:
+            return True
+        async with self._journal.transaction():
+            await self._journal.ring_timers(now)
+            woken = await self._journal.outbox.wake_retries(now)
+            dirty = await self._journal.count_dirty()
+            if await self._is_comparison_due(now):
+                return True
+            unreleased = await self._journal.outbox.unreleased()
+            fresh = [action for action in unreleased if action.state is State.PLANNED or action.approved]
+            ready = await self._journal.outbox.claimable(1)
+        check_joined = self._joined_checked_at is None or now - self._joined_checked_at >= timedelta(
+            seconds=JOINED_CHECK_SECONDS
+        )
+        return bool(woken or dirty or fresh or ready or check_joined)
+
+    async def _plan_step(self) -> None:
+        state = self._pass
+        if state is None or state.ended_by is not None:
+            return
+        parts = self._parts
+        if not state.is_ready:
+            await self._get_ready(state)
+        now = self._clock.now()
+        async with self._journal.reading():
+            due = await self._is_comparison_due(now)
+        if (due or self._full_wanted or state.compare_wanted) and not state.has_compared:
+            count = await parts.reconciler.compare(parts.poller.know_departed)
+            state.has_compared = True
+            state.full = True
+            self._full_wanted = False
+            logger().info(Event.FULL_COMPARISON, members=count)
+        async with self._journal.transaction():
+            await self._journal.ring_timers(now)
+            await self._journal.outbox.wake_retries(now)
+        await parts.planner.plan(
+            state.id, parts.poller.nesting, state.plan, fresh=state.has_compared and not state.has_planned
+        )
+        if await parts.planner.release(state.plan):
+            for held in state.plan.held:
+                logger().warning(
+                    Event.BRAKE_HELD,
+                    set=held.hash,
+                    what=held.subject.value,
+                    count=held.wanted,
+                    limit=held.rule,
+                )
+        state.has_planned = True
+        self._is_over(self._team_trouble)
+        self._apply.poke()
+
+    async def _get_ready(self, state: PassState) -> None:
+        """Once a pass: is the team there, what is left from before, who waits for something that may have come."""
+        parts = self._parts
+        info = await parts.team.team_info()
+        state.seats = info.seats
+        if not parts.applier.protected_member_id:
+            try:
+                parts.applier.protected_member_id = (await parts.team.acting_admin()).member_id
+            except TeamInfoError:
+                # A token of an app without a recorded admin: Dropbox itself then guards the last admin.
+                logger().warning(
+                    Event.FAULT, error="the authorising admin can't be told; `check dropbox` says why"
+                )
+        parts.applier.begin_pass()
+        await parts.applier.recover(state.apply)
+        now = self._clock.now()
+        async with self._journal.transaction():
+            if info.free_seats:
+                await self._journal.outbox.give_seats(info.free_seats)
+            waiting = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.JOINED)
+            await self._journal.mark_dirty([action.guid for action in waiting], "timer", now)
+        self._joined_checked_at = now
+        state.is_ready = True
+
+    async def _is_comparison_due(self, now: datetime) -> bool:
+        text = await self._journal.get("compared_at")
+        return text is None or now - datetime.fromisoformat(text) >= self._options.compare_every
+
+    async def _apply_step(self) -> None:
+        state = self._pass
+        if state is None:
+            return
+        ended = state.ended_by is not None
+        if ended and not isinstance(state.ended_by, DirectoryError | ScopeEmpty):
+            return
+        report = state.apply
+        report.again = report.compare = False
+        await self._parts.applier.apply(report, harmless_only=ended)
+        if report.again and not ended:
+            state.compare_wanted = state.compare_wanted or report.compare
+            self._plan.poke()
+
+    # --- passes
+
+    async def _open_pass(self, *, full: bool) -> PassState:
+        async with self._pass_lock:
+            if self._pass is None:
+                now = self._clock.now()
+                async with self._journal.transaction():
+                    identity = await self._journal.begin_pass(
+                        now, simulated=self._options.simulated, full=full
+                    )
+                self._pass = PassState(id=identity, started=now, full=full)
+                with in_pass(identity):
+                    logger().info(Event.PASS_STARTED, simulated=self._options.simulated, full=full)
+            return self._pass
+
+    async def _end(self, error: ConnectorError) -> None:
+        state = await self._open_pass(full=False)
+        if state.ended_by is None:
+            state.ended_by = error
+            with in_pass(state.id):
+                logger().error(Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
+        if self._watching and not isinstance(error, DirectoryError):
+            await self._tell_trouble(self._team_trouble, error)
+
+    async def _tell_trouble(self, trouble: _Trouble, error: ConnectorError) -> bool:
+        """Whether this is news. An error that stands is told once; it is tried again with growing patience."""
+        if not self._watching:
+            return True
+        key = f"{type(error).__name__} {error.operation}"
+        news = trouble.key != key
+        trouble.key = key
+        trouble.count = 1 if news else trouble.count + 1
+        delay = min(300.0, 5.0 * 2.0 ** min(trouble.count - 1, 6))
+        trouble.again_at = self._clock.now() + timedelta(seconds=delay)
+        return news
+
+    @staticmethod
+    def _is_over(trouble: _Trouble) -> bool:
+        was = bool(trouble.key)
+        trouble.key, trouble.count, trouble.again_at = "", 0, None
+        return was
+
+    async def _close_pass(self) -> PassSummary | None:
+        async with self._pass_lock:
+            state = self._pass
+            if state is None:
+                return None
+            self._pass = None
+            now = self._clock.now()
+            async with self._journal.reading():
+                outbox = self._journal.outbox
+                standing = Standing(
+                    failed=await outbox.in_state(State.FAILED),
+                    stuck=[] if self._watching else await outbox.in_state(State.RETRY),
+                    held=await outbox.in_state(State.HELD),
+                    no_seat=await outbox.in_state(State.WAITING, wait=WaitFor.SEAT),
+                    notes=await self._journal.notes(),
+                )
+            code = exit_code(state, standing)
+            alerts = alerts_of(state, standing, code)
+            async with self._journal.transaction():
+                await self._journal.end_pass(state.id, now, int(code), state.apply.done)
+                await self._journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
+                row = {
+                    "kind": "pass",
+                    "state": str(int(code)),
+                    "pass_id": state.id,
+                    "detail": {"actions": state.apply.done},
+                }
+                await self._journal.append([row], now)
+            if not self._options.simulated:
+                await self._parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)
+                if not self._watching:
+                    with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
+                        await self._parts.notifier.send_due()
+            with in_pass(state.id):
+                if code:
+                    logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=code.remedy)
+                exit_line(int(code))
+            self.last_summary = PassSummary(
+                id=state.id,
+                code=code,
+                actions=dict(state.apply.done),
+                plan=state.plan,
+                held=state.plan.held,
+                ended_by=state.ended_by,
+                alerts=alerts,
+                standing=standing,
+                started=state.started,
+                ended=now,
+                full=state.full,
+            )
+            return self.last_summary

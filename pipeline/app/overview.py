@@ -1,0 +1,61 @@
+"""`status`: read from the journal alone, beside a running watch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipeline.model import Json, State
+from state.database import stamp
+from state.journal import Journal
+
+
+async def status_of(journal: Journal, now: datetime) -> Json:
+    """The shape of `status --json` (interface.md §4)."""
+    async with journal.reading():
+        counts = await journal.outbox.count_by_state()
+        checkpoint = await journal.mirror.checkpoint()
+        last = await journal.last_pass()
+        oldest = [
+            moment
+            for moment in (await journal.oldest_dirty(), await journal.outbox.oldest_unsettled())
+            if moment is not None
+        ]
+        held_sets = await journal.outbox.standing_held_sets()
+        next_due = await journal.outbox.next_due()
+        return {
+            "managed": await journal.links.count_managed(),
+            "by_status": await journal.members.count_by_status(),
+            "pending": {
+                state.value: counts.get(state.value, 0)
+                for state in (State.WAITING, State.RETRY, State.FAILED, State.HELD)
+            },
+            "last_pass": None
+            if last is None or last.ended is None
+            else {
+                "id": last.id,
+                "started": stamp(last.started),
+                "ended": stamp(last.ended),
+                "exit_code": last.exit_code,
+                "simulated": last.simulated,
+                "actions": last.actions,
+            },
+            "checkpoint": None
+            if checkpoint is None
+            else {
+                "source": checkpoint.source.value,
+                "server": checkpoint.server,
+                "at": stamp(checkpoint.at) if checkpoint.at else None,
+            },
+            "lag_seconds": max(0.0, (now - min(oldest)).total_seconds()) if oldest else 0.0,
+            "brake": {
+                "sets": [
+                    {"hash": one.hash, "kind": one.kind, "count": one.wanted, "limit": one.limit_text}
+                    for one in held_sets
+                ]
+            }
+            if held_sets
+            else None,
+            "next_retry": stamp(next_due) if next_due else None,
+            "mails_waiting": await journal.alerts.unsent_mails(),
+            "dirty": await journal.count_dirty(),
+        }

@@ -1,0 +1,180 @@
+"""Passes over a journal: real ones on the journal itself, simulated ones on a copy of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from config.settings import Settings
+from pipeline.app import compose
+from pipeline.app.clock import SystemClock
+from pipeline.app.report import PassSummary
+from pipeline.core.plan import NoteKind, label_of
+from pipeline.model import Action, Json, State
+from pipeline.ports import Clock, Directory, Team
+from stages.dropbox.simulate import SimulatedTeam
+from state.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The directory and the team to work with; None: those of the configuration."""
+
+    directory: Directory | None = None
+    team: Team | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """A pass that wrote nothing: its summary, and the plan document of interface.md §4."""
+
+    summary: PassSummary
+    plan: Json
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, journal: Journal, *, simulated: bool, outside: Outside, clock: Clock | None = None
+) -> AsyncIterator[compose.Assembly]:
+    """An assembly that is closed at the end, whatever happens."""
+    the_clock = clock or SystemClock()
+    directory = outside.directory or compose.directory_of(settings, the_clock)
+    team = outside.team or compose.team_of(settings, the_clock)
+    assembly = compose.assemble(
+        settings,
+        journal,
+        the_clock,
+        directory=directory,
+        team=SimulatedTeam(team, the_clock) if simulated else team,
+        mailer=None if simulated else compose.mailer_of(settings),
+        simulated=simulated,
+    )
+    try:
+        yield assembly
+    finally:
+        with anyio.CancelScope(shield=True):
+            await assembly.close()
+
+
+async def simulate(settings: Settings, *, full: bool, outside: Outside | None = None) -> Simulated:
+    """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ad-connector-")))
+        copy = folder / "copy.db"
+        await _copy(settings.journal.path, copy)
+        journal = await Journal.open(copy)
+        stack.push_async_callback(journal.close)
+        assembly = await stack.enter_async_context(
+            assembled(settings, journal, simulated=True, outside=outside or Outside())
+        )
+        summary = await assembly.engine.run(full=full)
+        async with journal.reading():
+            actions = [
+                one for one in await journal.outbox.done_since(summary.started) if one.state is State.DONE
+            ]
+            held = await journal.outbox.in_state(State.HELD)
+        return Simulated(summary=summary, plan=plan_document(summary, actions, held))
+
+
+async def _copy(source: Path, target: Path) -> None:
+    """A consistent copy, also beside a running owner. A journal that does not exist yet is an empty one."""
+    if not source.exists():
+        return
+    journal = await Journal.open(source, read_only=True)
+    try:
+        await journal.copy_to(target)
+    finally:
+        await journal.close()
+
+
+def plan_document(summary: PassSummary, actions: list[Action], held: list[Action]) -> Json:
+    """The shape of `plan --format json` (interface.md §4)."""
+    rows = [_row(action) for action in actions]
+    counts: dict[str, int] = {}
+    for action in actions:
+        counts[action.kind.value] = counts.get(action.kind.value, 0) + 1
+    held_sets = [
+        {
+            "hash": one.hash,
+            "kind": one.subject.value,
+            "count": one.wanted,
+            "limit": one.rule,
+            "clusters": [
+                {"by": cluster.by, "value": cluster.value, "count": cluster.count} for cluster in one.clusters
+            ],
+            "actions": [_row(action) for action in held if any(item.ref == action.id for item in one.items)],
+        }
+        for one in summary.held
+    ]
+    skipped = [
+        {"email": node.entry.email, "guid": guid, "dn": node.entry.dn, "reason": reason}
+        for guid, (node, reason) in sorted(
+            summary.plan.skipped.items(), key=lambda item: label_of(item[1][0])
+        )
+    ]
+    errors = [
+        {"email": one.email, "guid": one.guid, "action": one.kind.value, "error": one.error, "hint": one.hint}
+        for one in (*summary.standing.failed, *summary.standing.stuck)
+    ]
+    errors += [
+        {"email": note.label, "guid": note.guid, "action": "", "error": note.kind.value, "hint": note.detail}
+        for note in summary.standing.notes
+        if note.kind is not NoteKind.SKIPPED
+    ]
+    if summary.ended_by is not None:
+        error = summary.ended_by
+        errors.insert(
+            0,
+            {
+                "email": "",
+                "guid": "",
+                "action": "",
+                "error": f"{error.operation}: {error.cause}",
+                "hint": error.hint,
+            },
+        )
+    content = json.dumps([rows, held_sets], sort_keys=True).encode()
+    return {
+        "plan": f"sha256:{hashlib.sha256(content).hexdigest()}",
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "simulation": True,
+        "summary": counts,
+        "held": held_sets,
+        "actions": rows,
+        "skipped": skipped,
+        "errors": errors,
+        "exit_code": int(summary.code),
+    }
+
+
+def _row(action: Action) -> Json:
+    return {
+        "action": action.kind.value,
+        "email": action.email,
+        "guid": action.guid,
+        "reason": action.reason,
+        "detail": {key: value for key, value in asdict(action.changes).items() if value},
+    }
+
+
+async def record_simulation(settings: Settings, simulated: Simulated) -> None:
+    """Only the row of the pass enters the real journal; the caller owns it."""
+    journal = await Journal.open(settings.journal.path)
+    try:
+        async with journal.transaction():
+            identity = await journal.begin_pass(
+                simulated.summary.started, simulated=True, full=simulated.summary.full
+            )
+            await journal.end_pass(
+                identity, simulated.summary.ended, int(simulated.summary.code), simulated.plan["summary"]
+            )
+    finally:
+        await journal.close()

@@ -1,0 +1,168 @@
+"""What a pass tells at its end: its exit code, and the alerts for what stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.core import causes
+from pipeline.core.alerting import AlertKind, fingerprint_of
+from pipeline.core.brake import HeldSet
+from pipeline.core.causes import Failure
+from pipeline.core.causes import Subject as Concerned
+from pipeline.core.exits import ExitCode, final_code
+from pipeline.core.plan import Note, NoteKind
+from pipeline.errors import ConnectorError
+from pipeline.model import Action, Alert, Severity
+from stages.dropbox.applier import ApplyReport
+from stages.planner import PlanReport
+
+
+@dataclass(slots=True)
+class PassState:
+    """One pass under way. `ended_by`: the first error that ended it."""
+
+    id: int
+    started: datetime
+    full: bool
+    plan: PlanReport = field(default_factory=PlanReport)
+    apply: ApplyReport = field(default_factory=ApplyReport)
+    ended_by: ConnectorError | None = None
+    is_ready: bool = False  # team info fetched, leftovers settled
+    has_polled: bool = False
+    has_compared: bool = False
+    has_planned: bool = False
+    compare_wanted: bool = False
+    seats: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the journal shows at the end of a pass."""
+
+    failed: Sequence[Action]
+    stuck: Sequence[Action]  # transient failures that outlasted the pass
+    held: Sequence[Action]
+    no_seat: Sequence[Action]
+    notes: Sequence[Note]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassSummary:
+    id: int
+    code: ExitCode
+    actions: dict[str, int]
+    plan: PlanReport
+    held: tuple[HeldSet, ...]
+    ended_by: ConnectorError | None
+    alerts: tuple[Alert, ...]
+    standing: Standing
+    started: datetime
+    ended: datetime
+    full: bool
+
+
+def exit_code(state: PassState, standing: Standing) -> ExitCode:
+    return final_code(
+        state.ended_by, held=bool(standing.held), failed=bool(standing.failed or standing.stuck)
+    )
+
+
+_NOTE_TITLES = {
+    NoteKind.NAMESAKE: (
+        "held: namesakes",
+        "an account with its files must not pass to a namesake unseen; see `explain`",
+    ),
+    NoteKind.FOREIGN_ID: (
+        "members with another system's external id",
+        "set external_id.overwrite_foreign, or leave them to the other system",
+    ),
+    NoteKind.INVITED_EMAIL: (
+        "e-mails that changed while an invitation is open",
+        "revoke the invitation, or wait until they have joined",
+    ),
+}
+
+
+def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Alert, ...]:
+    """The causes that stand now, as behaviour.md §10 lists them."""
+    alerts: list[Alert] = list(
+        causes.failed_alerts(
+            Failure(
+                guid=one.guid,
+                label=one.email or one.guid,
+                action=one.kind.value,
+                tag=one.error or "failed",
+                hint=one.hint,
+            )
+            for one in (*standing.failed, *standing.stuck)
+        )
+    )
+    for held in state.plan.held:
+        clusters = [(f"{one.by} {one.value}".strip(), one.count) for one in held.clusters]
+        alerts.append(
+            causes.held_alert(
+                digest=held.hash,
+                what=held.subject.value,
+                count=held.wanted,
+                limit=held.rule,
+                clusters=clusters,
+            )
+        )
+    by_kind: dict[NoteKind, list[Note]] = {}
+    for note in standing.notes:
+        by_kind.setdefault(note.kind, []).append(note)
+    alerts += [
+        alert
+        for alert in (
+            causes.seats_alert(
+                [Concerned(guid=one.guid, label=one.email) for one in standing.no_seat], seats=state.seats
+            ),
+            causes.suspension_alert(_concerned(by_kind.get(NoteKind.CONSOLE_SUSPENSION, ()))),
+            causes.skipped_alert(_concerned(by_kind.get(NoteKind.SKIPPED, ()))),
+        )
+        if alert is not None
+    ]
+    for note in by_kind.get(NoteKind.MISSING_RIGHT, ()):
+        alerts.append(
+            causes.right_alert(
+                "reading the directory",
+                effect=": ".join(filter(None, (note.label, note.detail))),
+                remedy="see `ad-connector check directory`",
+            )
+        )
+    for kind, (title, remedy) in _NOTE_TITLES.items():
+        notes = by_kind.get(kind, [])
+        if notes:
+            lines = tuple(f"{note.label}: {note.detail}" for note in notes)
+            alerts.append(
+                Alert(
+                    key=f"attention:{kind.value}",
+                    severity=Severity.WARNING,
+                    title=f"{title}: {len(notes)}",
+                    lines=lines[: causes.SHOWN_LINES],
+                    remedy=remedy,
+                    fingerprint=fingerprint_of(*lines),
+                )
+            )
+    error = state.ended_by
+    ended = causes.ended_alert(
+        code,
+        operation=error.operation if error else "",
+        cause=error.cause if error else "",
+        remedy=error.hint if error else "",
+        standing=alerts,
+    )
+    return (*alerts, ended) if ended is not None else tuple(alerts)
+
+
+def judged_kinds(state: PassState) -> frozenset[AlertKind] | None:
+    """A pass that ended early proves nothing about what it did not come to look at."""
+    if state.ended_by is None and state.has_planned:
+        return None
+    return frozenset({AlertKind.FAILED})
+
+
+def _concerned(notes: Sequence[Note]) -> list[Concerned]:
+    return [Concerned(guid=note.guid, label=note.label, detail=note.detail) for note in notes]

@@ -1,0 +1,98 @@
+"""What people see in a terminal: plans and states as tables. Directory texts are never taken for markup."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.core.exits import ExitCode
+from pipeline.model import Json
+from pipeline.redaction import escaped
+
+
+def _cell(value: object) -> str:
+    return escape(escaped(str(value)))
+
+
+def plan_table(plan: Json, console: Console | None = None) -> None:
+    """A plan: what would be done, what is held, who is skipped and why."""
+    console = console or Console(highlight=False)
+    actions = plan["actions"]
+    if actions:
+        table = Table(
+            title=f"{len(actions)} action{'s' if len(actions) != 1 else ''} that a real pass would send",
+            title_justify="left",
+        )
+        for name in ("action", "who", "why"):
+            table.add_column(name, overflow="fold")
+        for row in actions:
+            table.add_row(_cell(row["action"]), _cell(row["email"] or row["guid"]), _cell(row["reason"]))
+        console.print(table)
+    else:
+        console.print("No action: the team is as the directory wants it.")
+    for held in plan["held"]:
+        console.print(
+            f"\n[bold]Held by the brake:[/] {held['count']} {_cell(held['kind'])} ({_cell(held['limit'])})"
+        )
+        for cluster in held["clusters"]:
+            console.print(f"  {cluster['count']:>6}  {_cell(cluster['by'])} {_cell(cluster['value'])}")
+        console.print(f"  release exactly this set: ad-connector approve {held['hash']}")
+    if plan["skipped"]:
+        table = Table(title=f"{len(plan['skipped'])} skipped", title_justify="left")
+        for name in ("who", "why"):
+            table.add_column(name, overflow="fold")
+        for row in plan["skipped"]:
+            table.add_row(_cell(row["email"] or row["dn"] or row["guid"]), _cell(row["reason"]))
+        console.print(table)
+    for row in plan["errors"]:
+        who = f"{_cell(row['email'])}: " if row["email"] else ""
+        console.print(f"[bold red]{who}{_cell(row['error'])}[/] {_cell(row['hint'])}")
+    code = ExitCode(plan["exit_code"])
+    console.print(f"\nNothing was written to Dropbox. {plan['plan']}")
+    if code:
+        console.print(f"exit code {int(code)}: {code.reason}. {code.remedy}")
+
+
+def status_table(status: Json, console: Console | None = None) -> None:
+    console = console or Console(highlight=False)
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    by_status = (
+        ", ".join(f"{number} {name}" for name, number in sorted(status["by_status"].items())) or "nobody"
+    )
+    table.add_row("managed", f"{status['managed']} ({_cell(by_status)})")
+    table.add_row("pending", ", ".join(f"{number} {name}" for name, number in status["pending"].items()))
+    last = status["last_pass"]
+    if last is None:
+        table.add_row("last pass", "none yet")
+    else:
+        done = ", ".join(f"{number} {name}" for name, number in last["actions"].items()) or "nothing to do"
+        simulated = " (simulated)" if last["simulated"] else ""
+        table.add_row(
+            "last pass", f"{last['id']}{simulated}, ended {last['ended']} with {last['exit_code']}: {done}"
+        )
+    checkpoint = status["checkpoint"]
+    table.add_row(
+        "directory",
+        "not read yet"
+        if checkpoint is None
+        else f"{checkpoint['source']} on {_cell(checkpoint['server'])} at {checkpoint['at']}",
+    )
+    table.add_row(
+        "lag",
+        "none" if status["lag_seconds"] is None else f"{status['lag_seconds']:.1f} s behind what was seen",
+    )
+    table.add_row("next retry", str(status["next_retry"] or "none"))
+    brake = status["brake"]
+    if brake is None:
+        table.add_row("brake", "nothing held")
+    else:
+        for held in brake["sets"]:
+            table.add_row(
+                "brake", f"{held['count']} {_cell(held['kind'])} held: ad-connector approve {held['hash']}"
+            )
+    table.add_row("owner", _cell(status["owner"] or "nobody: no watch or run is running"))
+    table.add_row("mails waiting", str(status["mails_waiting"]))
+    console.print(table)

@@ -1,0 +1,101 @@
+"""`approve` and `retry`: ask the owner of the journal, or do it when nobody runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from config.settings import Settings
+from pipeline import control
+from pipeline.app import requests
+from pipeline.cli.session import execute
+from pipeline.errors import ConfigurationError, ControlError
+from pipeline.model import Json
+from state import lock
+from state.journal import Journal
+
+PATIENCE_SECONDS = 30.0
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: ad-connector approve 3f9a1c07b2de")
+    def approve(context: typer.Context, digest: Annotated[str, typer.Argument(metavar="HASH")]) -> None:
+        """Releases exactly the held set that was shown, for as long as each of it is still wanted."""
+
+        async def body(settings: Settings) -> int:
+            refuse_simulation(settings, "approve a held set")
+
+            async def alone(journal: Journal) -> Json:
+                return await requests.approve(journal, digest, datetime.now(UTC))
+
+            reply = await asked(settings, {"command": "approve", "hash": digest}, alone)
+            typer.echo(
+                f"{reply['released']} of {reply['shown']} released; those no longer wanted stay out. The next pass sends them."
+            )
+            return 0
+
+        execute(context, body)
+
+    @app.command(epilog="Example: ad-connector retry --failed")
+    def retry(
+        context: typer.Context,
+        failed: Annotated[bool, typer.Option("--failed", help="also what has failed for good")] = False,
+        everything: Annotated[bool, typer.Option("--all", help="all that waits for another try")] = False,
+        person: Annotated[
+            str, typer.Option("--person", help="of this person: e-mail, GUID, name or DN")
+        ] = "",
+    ) -> None:
+        """Makes actions due now."""
+
+        async def body(settings: Settings) -> int:
+            refuse_simulation(settings, "retry actions")
+            if not (failed or everything or person):
+                raise ControlError("retry actions", "nothing named", "name --failed, --all or --person")
+            guid = await _guid_of(settings, person) if person else ""
+
+            async def alone(journal: Journal) -> Json:
+                return await requests.retry(journal, guid, datetime.now(UTC), failed=failed or bool(guid))
+
+            request = {"command": "retry", "guid": guid, "failed": failed or bool(guid)}
+            reply = await asked(settings, request, alone)
+            typer.echo(f"{reply['due']} due now")
+            return 0
+
+        execute(context, body)
+
+
+def refuse_simulation(settings: Settings, operation: str) -> None:
+    if settings.simulation:
+        raise ConfigurationError(
+            operation, "simulation = true", "set simulation = false first: nothing is sent while it is on"
+        )
+
+
+async def asked(settings: Settings, request: Json, alone: Callable[[Journal], Awaitable[Json]]) -> Json:
+    """The owner's answer; where nobody owns the journal, it is done here under the lock."""
+    holder = lock.owner(settings.journal.path)
+    if holder is not None and holder.control:
+        return await control.ask(holder.control, request, PATIENCE_SECONDS)
+    with lock.acquire(settings.journal.path, str(request["command"])):
+        journal = await Journal.open(settings.journal.path)
+        try:
+            return await alone(journal)
+        finally:
+            await journal.close()
+
+
+async def _guid_of(settings: Settings, person: str) -> str:
+    journal = await Journal.open(settings.journal.path, read_only=True)
+    try:
+        async with journal.reading():
+            found = await journal.mirror.find_people(person)
+    finally:
+        await journal.close()
+    if len(found) != 1:
+        names = ", ".join(node.entry.dn for node in found)
+        cause = f"several persons fit: {names}" if found else f"nobody known as {person!r}"
+        raise ControlError("find the person", cause, "name the person by GUID")
+    return found[0].guid

@@ -1,0 +1,125 @@
+"""`check`: is everything as it must be?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from config.settings import Settings
+from pipeline.app import compose
+from pipeline.app.clock import SystemClock
+from pipeline.cli.session import execute
+from pipeline.errors import ConnectorError
+from pipeline.model import Finding
+from pipeline.redaction import escaped
+from state import lock
+from state.journal import Journal
+
+_CODES = {"configuration": -10, "directory": -12, "dropbox": -14, "journal": -20, "mail": -17}
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+class Section(StrEnum):
+    ALL = "all"
+    DIRECTORY = "directory"
+    DROPBOX = "dropbox"
+    MAIL = "mail"
+    JOURNAL = "journal"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: ad-connector check directory")
+    def check(
+        context: typer.Context,
+        section: Annotated[
+            Section, typer.Argument(help="directory, dropbox, mail or journal; else all")
+        ] = Section.ALL,
+        send_mail: Annotated[bool, typer.Option("--send-mail", help="send a test message")] = False,
+    ) -> None:
+        """Tests configuration, directory, Dropbox, mail and journal; one line each, with what to do."""
+
+        async def body(settings: Settings) -> int:
+            console = Console(highlight=False)
+            code = 0
+            for name in Section:
+                if name is Section.ALL or section not in (Section.ALL, name):
+                    continue
+                for finding in await _findings(settings, name, send_mail=send_mail):
+                    _show(console, finding)
+                    if finding.state == "failed" and not code:
+                        code = _CODES[name.value]
+            return code
+
+        execute(context, body)
+
+
+async def _findings(settings: Settings, section: Section, *, send_mail: bool) -> Sequence[Finding]:
+    clock = SystemClock()
+    try:
+        match section:
+            case Section.DIRECTORY:
+                directory = compose.directory_of(settings, clock)
+                try:
+                    return await directory.check(settings.users.sync_group)
+                finally:
+                    await directory.close()
+            case Section.DROPBOX:
+                team = compose.team_of(settings, clock)
+                try:
+                    return await team.check()
+                finally:
+                    await team.close()
+            case Section.MAIL:
+                mailer = compose.mailer_of(settings)
+                if mailer is None:
+                    return [
+                        Finding(
+                            "mail",
+                            "mail",
+                            "warning",
+                            "mail.enabled is false",
+                            "nobody hears of errors; enable it",
+                        )
+                    ]
+                return await mailer.check(send_mail=send_mail)
+            case _:
+                return await _journal(settings)
+    except ConnectorError as error:
+        return [Finding(section.value, error.operation, "failed", error.cause, error.hint)]
+
+
+async def _journal(settings: Settings) -> Sequence[Finding]:
+    path = settings.journal.path
+    if not path.exists():
+        return [Finding("journal", "journal", "ok", f"{path} will be made by the first pass")]
+    holder = lock.owner(path)
+    journal = await Journal.open(path, read_only=True)
+    try:
+        async with journal.reading():
+            answer = await journal.database.value("PRAGMA quick_check(1)")
+    finally:
+        await journal.close()
+    state = "ok" if answer == "ok" else "failed"
+    owner = f"; {holder.describe()}" if holder else ""
+    return [
+        Finding(
+            "journal",
+            "journal",
+            state,
+            f"{path}: {answer}{owner}",
+            "" if state == "ok" else "restore a backup, or move it away: the next pass compares everything",
+        )
+    ]
+
+
+def _show(console: Console, finding: Finding) -> None:
+    colour = _COLOURS.get(finding.state, "white")
+    hint = f"  -> {escape(escaped(finding.hint))}" if finding.hint and finding.state != "ok" else ""
+    console.print(
+        f"[{colour}]{finding.state:<8}[/] {escape(finding.section)}: {escape(finding.name)}: {escape(escaped(finding.detail))}{hint}"
+    )

@@ -1,0 +1,169 @@
+"""`journal`: look into the change log, verify, back up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from config.settings import Settings
+from pipeline.cli.session import execute
+from pipeline.errors import ControlError, JournalError
+from pipeline.model import Json
+from state.journal import Journal
+
+COLUMNS = ("seq", "at", "kind", "guid", "email", "action", "state", "cause", "pass")
+
+
+class Format(StrEnum):
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def register(app: typer.Typer) -> None:
+    journal_app = typer.Typer(help="Looks into the journal.", no_args_is_help=True)
+    app.add_typer(journal_app, name="journal")
+
+    @journal_app.command(epilog="Example: ad-connector journal show --last 20")
+    def show(
+        context: typer.Context, last: Annotated[int, typer.Option(min=1, help="how many lines")] = 50
+    ) -> None:
+        """The last lines of the change log."""
+
+        async def body(settings: Settings) -> int:
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                async with journal.reading():
+                    end = await journal.last_seq()
+                    for line in await journal.entries(after=max(0, end - last), limit=last):
+                        typer.echo(_line(line))
+            finally:
+                await journal.close()
+            return 0
+
+        execute(context, body)
+
+    @journal_app.command(epilog="Example: ad-connector journal tail -f")
+    def tail(
+        context: typer.Context,
+        follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as it grows")] = False,
+    ) -> None:
+        """The newest lines; with -f, new ones as they come."""
+
+        async def body(settings: Settings) -> int:
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                async with journal.reading():
+                    after = max(0, await journal.last_seq() - 10)
+                while True:
+                    async with journal.reading():
+                        lines = await journal.entries(after=after)
+                    for line in lines:
+                        typer.echo(_line(line))
+                        after = line["seq"]
+                    if not follow:
+                        return 0
+                    await anyio.sleep(0.5)
+            finally:
+                await journal.close()
+
+        execute(context, body)
+
+    @journal_app.command(epilog="Example: ad-connector journal export --format csv --since 2026-11-01")
+    def export(
+        context: typer.Context,
+        form: Annotated[Format, typer.Option("--format", help="jsonl or csv")] = Format.JSONL,
+        since: Annotated[str, typer.Option("--since", help="a day or moment, ISO 8601, UTC")] = "",
+        person: Annotated[str, typer.Option("--person", help="e-mail, GUID, name or DN")] = "",
+    ) -> None:
+        """The change log, one object a line."""
+
+        async def body(settings: Settings) -> int:
+            moment = _moment(since)
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                guid = await _guid(journal, person) if person else ""
+                writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
+                if form is Format.CSV:
+                    writer.writeheader()
+                async for line in journal.export(since=moment, guid=guid):
+                    if form is Format.CSV:
+                        writer.writerow({name: _plain(line[name]) for name in COLUMNS})
+                    else:
+                        typer.echo(json.dumps(line, ensure_ascii=False))
+            finally:
+                await journal.close()
+            return 0
+
+        execute(context, body)
+
+    @journal_app.command(epilog="Example: ad-connector journal backup /var/backups/journal.db")
+    def backup(
+        context: typer.Context, file: Annotated[Path, typer.Argument(help="a file that does not exist yet")]
+    ) -> None:
+        """A consistent copy, also beside a running watch."""
+
+        async def body(settings: Settings) -> int:
+            if file.exists():
+                raise JournalError("back up the journal", f"{file} exists", "name a new file")
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                await journal.copy_to(file)
+            finally:
+                await journal.close()
+            file.chmod(0o600)
+            typer.echo(f"backed up to {file}")
+            return 0
+
+        execute(context, body)
+
+
+def _line(line: Json) -> str:
+    parts = [
+        str(line["seq"]),
+        line["at"][:19],
+        line["kind"],
+        line["email"] or line["guid"],
+        line["action"],
+        line["state"],
+        line["cause"],
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _plain(value: object) -> str:
+    """A spreadsheet runs what begins like a formula: it gets an apostrophe in front."""
+    text = "" if value is None else str(value)
+    return (
+        f"'{text}"
+        if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not text.lstrip("-").isdigit()
+        else text
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ControlError(
+            "export the journal", f"--since {text!r} is no date", "write 2026-11-01 or 2026-11-01T08:00:00"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def _guid(journal: Journal, person: str) -> str:
+    async with journal.reading():
+        found = await journal.mirror.find_people(person)
+    if len(found) != 1:
+        cause = "several persons fit" if found else f"nobody known as {person!r}"
+        raise ControlError("find the person", cause, "name the person by GUID")
+    return found[0].guid

@@ -1,0 +1,71 @@
+"""`plan`: what a pass would do."""
+
+from __future__ import annotations
+
+import io
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from config.settings import Settings
+from pipeline.app import compose, passes
+from pipeline.app.tables import plan_table
+from pipeline.cli.session import complain, execute
+from pipeline.errors import RightsError
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: ad-connector plan --format json --out plan.json")
+    def plan(
+        context: typer.Context,
+        form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+        out: Annotated[Path | None, typer.Option("--out", help="write it to this file")] = None,
+        full: Annotated[bool, typer.Option("--full", help="read everything afresh")] = False,
+    ) -> None:
+        """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
+
+        async def body(settings: Settings) -> int:
+            compose.refuse_unfinished(settings)
+            result = await passes.simulate(settings, full=full)
+            text = (
+                json.dumps(result.plan, ensure_ascii=False, indent=1)
+                if form is Format.JSON
+                else _table(result.plan, wide=out is not None)
+            )
+            if out is None:
+                typer.echo(text)
+            else:
+                _write(out, text)
+            ended_by = result.summary.ended_by
+            return complain(ended_by, is_pass=False) if ended_by is not None else int(result.summary.code)
+
+        execute(context, body)
+
+
+def _table(plan: dict[str, object], *, wide: bool) -> str:
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=160 if wide else None, highlight=False, force_terminal=False if wide else None
+    )
+    plan_table(plan, console)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """A plan names people: readable by its owner alone."""
+    try:
+        path.touch(mode=0o600)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RightsError(
+            "write the plan", f"{path}: {error.strerror}", "name a file that can be written"
+        ) from error

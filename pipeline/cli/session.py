@@ -1,0 +1,101 @@
+"""What every command does around its own work: settings, log, errors, exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import typer
+
+from config.load import load
+from config.settings import Settings
+from pipeline import log
+from pipeline.core.exits import ExitCode, final_code, shell_status
+from pipeline.errors import ConnectorError, InstanceRunning
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How the program was called."""
+
+    config: Path | None
+    verbose: bool
+    environ: Mapping[str, str]
+
+    def settings(self) -> Settings:
+        """Raises ConfigurationError or RightsError."""
+        return load(self.config, self.environ)
+
+
+Body = Callable[[Settings], Awaitable[int]]
+
+
+def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoReturn:
+    """Loads the settings, runs `body` on anyio and ends the process with its code.
+
+    `is_pass`: the command is a pass, so a fault before its engine could start also ends the log with its exit code.
+    """
+    invocation: Invocation = context.obj
+    try:
+        settings = invocation.settings()
+        log.configure(
+            log.LogOptions(
+                # Two processes must not turn one file: only passes, which own the journal, write to it.
+                path=settings.log.path if is_pass else None,
+                level="debug" if invocation.verbose else settings.log.level,
+                format=settings.log.format,
+                to_stderr=is_pass or invocation.verbose,
+            )
+        )
+        code = anyio.run(_caught, body, settings, is_pass)
+    except ConnectorError as error:
+        code = complain(error, is_pass=is_pass)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        log.close()
+    raise SystemExit(shell_status(code))
+
+
+async def _caught(body: Body, settings: Settings, is_pass: bool) -> int:
+    try:
+        return await body(settings)
+    except ConnectorError as error:
+        return complain(error, is_pass=is_pass)
+    except BaseExceptionGroup as group:
+        inner = _only_error(group)
+        if inner is None:
+            raise
+        return complain(inner, is_pass=is_pass)
+
+
+def _only_error(group: BaseExceptionGroup[BaseException]) -> ConnectorError | None:
+    """A task group wraps what its tasks raise; the first error of ours is the cause."""
+    matched, _ = group.split(ConnectorError)
+    while isinstance(matched, BaseExceptionGroup):
+        first = matched.exceptions[0]
+        if isinstance(first, ConnectorError):
+            return first
+        matched = first if isinstance(first, BaseExceptionGroup) else None
+    return None
+
+
+def complain(error: ConnectorError, *, is_pass: bool) -> int:
+    """Tells an error where it belongs, and returns its code. -19 goes to standard error only."""
+    code = final_code(error, held=False, failed=False)
+    if is_pass and not isinstance(error, InstanceRunning):
+        log.logger().error(log.Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
+        log.exit_line(int(code))
+    else:
+        sys.stderr.write(f"{error.operation}: {error.cause}\nWhat to do: {error.hint}\n")
+        if is_pass:
+            sys.stderr.write(f"exit code: {int(code)}\n")
+    return int(code)
+
+
+def remedy(code: int) -> str:
+    return ExitCode(code).remedy

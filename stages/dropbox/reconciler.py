@@ -1,0 +1,73 @@
+"""The full comparison: lists the whole team and marks everybody in question as dirty. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from pipeline.core.mapping import check_external_id_format, identity_in
+from pipeline.journal_port import Journal
+from pipeline.ports import Clock, Team
+from pipeline.records import Link
+
+LookUp = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+"""Takes GUIDs that only external ids name; answers which of them this domain shows, alive or as a tombstone."""
+
+
+class Reconciler:
+    def __init__(self, team: Team, journal: Journal, clock: Clock, *, external_id_format: str) -> None:
+        self._team = team
+        self._journal = journal
+        self._clock = clock
+        self._format = external_id_format
+
+    async def compare(self, look_up: LookUp) -> int:
+        """Returns how many members the team has. TeamReadError leaves everything as it was."""
+        async with self._journal.reading():
+            sweep = await self._journal.members.last_sweep() + 1
+        count = 0
+        async for page in self._team.list_members():
+            async with self._journal.transaction():
+                await self._journal.members.save(page, sweep)
+            count += len(page)
+        await self._rebuild_links(look_up)
+        now = self._clock.now()
+        async with self._journal.transaction():
+            await self._journal.members.forget_before(sweep)
+            linked = await self._journal.links.all_guids()
+            listed = [node.guid for node in await self._journal.mirror.listed_users()]
+            await self._journal.mark_dirty(sorted({*linked, *listed}), "comparison", now)
+            await self._journal.put("compared_at", now.isoformat())
+        return count
+
+    async def _rebuild_links(self, look_up: LookUp) -> None:
+        """The links survive the loss of the journal, but only for ids that this domain knows (behaviour.md §3)."""
+        if check_external_id_format(self._format) != "{objectGUID}":
+            return  # a SID tells no GUID; such members are matched when their person is listed
+        async with self._journal.reading():
+            prefix = self._format.partition("{")[0]
+            unlinked = await self._journal.members.unlinked_with_external_id(prefix)
+            found = {identity_in(member.external_id, self._format): member for member in unlinked}
+            found.pop("", None)
+            nodes = await self._journal.mirror.nodes(found)
+            taken = await self._journal.links.of(found)
+        strangers = sorted(guid for guid in found if guid not in nodes and guid not in taken)
+        ours = await look_up(strangers) if strangers else frozenset()
+        now = self._clock.now()
+        async with self._journal.transaction():
+            for guid in sorted({*nodes, *ours} - set(taken)):
+                member = found[guid]
+                await self._journal.links.set(
+                    Link(guid=guid, member_id=member.member_id, how="external_id", at=now)
+                )
+                await self._journal.append(
+                    [
+                        {
+                            "kind": "link",
+                            "guid": guid,
+                            "email": member.email,
+                            "cause": "external_id",
+                            "detail": {},
+                        }
+                    ],
+                    now,
+                )

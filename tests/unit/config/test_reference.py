@@ -1,0 +1,81 @@
+"""The example file and the documentation say what the models say."""
+
+import tomllib
+from pathlib import Path
+
+from config.load import load
+from config.reference import example, keys, main, table
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "config" / "connector.example.toml"
+DOCUMENT = ROOT / "docs" / "configuration.md"
+
+
+def test_the_example_file_is_what_the_models_make() -> None:
+    assert EXAMPLE.read_text(encoding="utf-8") == example(), "python -m config.reference example"
+
+
+def test_the_example_file_has_all_keys_with_their_defaults_and_a_comment_each() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    found = {
+        (section if isinstance(value, dict) else "", key): item
+        for section, value in tomllib.loads(text).items()
+        for key, item in (value.items() if isinstance(value, dict) else [(section, value)])
+    }
+    assert found == {
+        (key.section, key.name): key.default if key.example is None else key.example for key in keys()
+    }
+    assert all("  # " in line for line in text.splitlines() if " = " in line)
+    assert {(key.section, key.name) for key in keys() if key.example is not None} == {
+        ("directory", "servers"),
+        ("directory", "username"),
+    }
+
+
+def test_the_example_file_loads(tmp_path: Path) -> None:
+    file = tmp_path / "connector.toml"
+    file.write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    assert load(file, {}).simulation is True
+
+
+def test_the_documentation_has_the_tables_of_the_models() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    _, _, rest = text.partition("<!-- keys: begin -->\n")
+    assert rest.partition("<!-- keys: end -->")[0] == table(), "python -m config.reference table"
+
+
+def test_every_key_has_a_meaning_and_a_plain_type() -> None:
+    for key in keys():
+        assert key.meaning
+        assert "typing" not in key.kind
+        assert "class" not in key.kind
+
+
+def test_the_keys_are_those_of_the_interface() -> None:
+    assert [f"{key.section}.{key.name}".lstrip(".") for key in keys()] == INTERFACE.split()
+
+
+def test_a_wrong_command_line_is_2(capsys: object) -> None:
+    assert main([]) == 2
+    assert main(["table"]) == 0
+
+
+INTERFACE = """
+simulation
+directory.servers directory.domain directory.auth directory.username directory.password directory.ca_file
+directory.start_tls directory.change_source directory.poll_seconds directory.notify directory.timeout_seconds
+users.sync_group users.email_attribute users.manage_existing users.on_delete users.delete_grace_days
+users.invited_leavers users.expired_is_disabled users.wipe_data users.send_welcome_email users.reinvite_days
+users.invited_email_change users.leave_settle_seconds users.console_suspension users.exclude_emails users.exclude_group
+groups.mode groups.sync_group groups.adopt_existing groups.on_leave
+dropbox.app_key dropbox.app_secret dropbox.refresh_token dropbox.access_token dropbox.api_url dropbox.ca_file
+dropbox.max_requests_per_second dropbox.max_concurrency dropbox.timeout_seconds dropbox.drift_poll_seconds
+external_id.format external_id.adopt_legacy external_id.overwrite_foreign
+safety.window_hours safety.max_leavers safety.min_leavers_allowed safety.max_email_changes safety.max_invites
+journal.path journal.retention_days
+log.path log.level log.format
+mail.enabled mail.host mail.port mail.security mail.username mail.password mail.ca_file mail.sender mail.recipients
+mail.repeat_hours
+full_comparison.every_hours
+service.listen
+"""

@@ -145,6 +145,7 @@ class Status(StrEnum):
     INVITED = "invited"
     SUSPENDED = "suspended"
     REMOVED = "removed"
+    UNKNOWN = "unknown"  # a word that a newer API may use: no rule touches such a member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

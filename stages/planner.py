@@ -39,6 +39,7 @@ class PlanReport:
     """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
 
     decided: int = 0
+    news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
 
@@ -180,6 +181,8 @@ class Planner:
                 if decision.skipped and (node.listed or subject.link is not None):
                     report.skipped[mark.guid] = (node, decision.skipped)
             await journal.set_timers(timers)
+            told = await journal.notes_of([mark.guid for mark in marks])
+            report.news += [note for note in notes if note not in told]
             await journal.set_notes([mark.guid for mark in marks], notes)
             await journal.clear_dirty(marks)
 
@@ -348,7 +351,9 @@ class Planner:
 
     async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
         for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
-            action = replace(actions[one.ref], state=State.PLANNED)  # a held one was released by the brake just now
+            action = replace(
+                actions[one.ref], state=State.PLANNED
+            )  # a held one was released by the brake just now
             await self._journal.outbox.settle(
                 action,
                 State.FAILED,

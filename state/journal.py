@@ -175,6 +175,10 @@ class Journal:
             for row in rows
         ]
 
+    async def notes_of(self, guids: Sequence[str]) -> set[Note]:
+        wanted = set(guids)
+        return {note for note in await self.notes() if note.guid in wanted}
+
     async def forget_notes(self, kind: NoteKind) -> None:
         """For what happens rather than stands: once told, it is over."""
         await self.database.execute("DELETE FROM note WHERE kind = ?", (kind.value,))

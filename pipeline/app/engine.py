@@ -233,7 +233,8 @@ class Engine:
             state.has_polled = True
             state.full = state.full or result.full
             event = Event.FULL_READ if result.full else Event.CHANGES_READ
-            logger().info(event, changes=result.changes)
+            with in_pass(state.id):
+                logger().info(event, changes=result.changes)
             async with self._journal.transaction():
                 await self._journal.set_notes([""], result.notes)
             await self._require_scope()
@@ -296,6 +297,13 @@ class Engine:
         await parts.planner.plan(
             state.id, parts.poller.nesting, state.plan, fresh=state.has_compared and not state.has_planned
         )
+        for note in state.plan.news:
+            logger().info(
+                Event.PERSON_SKIPPED if note.kind is NoteKind.SKIPPED else Event.FAULT,
+                person=note.label,
+                detail=note.detail,
+            )
+        state.plan.news.clear()
         if await parts.planner.release(state.plan):
             for held in state.plan.held:
                 logger().warning(

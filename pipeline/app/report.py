@@ -120,7 +120,6 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
                 [Concerned(guid=one.guid, label=one.email) for one in standing.no_seat], seats=state.seats
             ),
             causes.suspension_alert(_concerned(by_kind.get(NoteKind.CONSOLE_SUSPENSION, ()))),
-            causes.skipped_alert(_concerned(by_kind.get(NoteKind.SKIPPED, ()))),
         )
         if alert is not None
     ]

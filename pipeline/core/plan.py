@@ -120,6 +120,8 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
         return Decision(
             skipped="a member already, and users.manage_existing is off: unmanaged, never touched"
         )
+    if member is not None and member.status is Status.UNKNOWN:
+        return Decision(skipped="Dropbox tells a status that this version does not know; left alone")
     if subject.presence is Presence.UNREADABLE:
         note = _note(
             subject,
@@ -202,6 +204,8 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
         case Status.REMOVED:
             reason = f"{_in_scope(subject)}, and the removed account can still be recovered"
             return Decision(wanted=(Wanted(kind=ActionKind.RECOVER, reason=reason), *update), notes=notes)
+        case Status.UNKNOWN:
+            return Decision(notes=notes)
 
 
 def _invite(subject: Subject) -> Decision:

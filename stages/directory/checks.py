@@ -9,6 +9,7 @@ from pipeline.errors import ConnectorError
 from pipeline.model import Entry, Finding, Kind
 from stages.directory import dirsync, reader, usn
 from stages.directory.dirsync import DirSyncRefused
+from stages.directory.faults import LdapRefusal
 from stages.directory.options import DirectoryOptions, Target
 from stages.directory.root import read_highest_usn
 from stages.directory.wire import Searcher
@@ -139,10 +140,36 @@ async def _group(session: CheckedSession, options: DirectoryOptions, reference: 
     try:
         members = await reader.read_members(session, group.guid)
         found.append(Finding(SECTION, "members", OK, f"{len(members)} direct members read in full"))
+        if options.change_source != "usn" and not session.controller.read_only:
+            found.extend(await _compared(session, options, group, {target.guid for target in members}))
         found.append(await _reached(session, options, group))
     except ConnectorError as error:
         found.append(_failed("members", error))
     return found
+
+
+async def _compared(
+    session: CheckedSession, options: DirectoryOptions, group: Entry, members: set[str]
+) -> list[Finding]:
+    """Whether DirSync delivers the members of this very group; nothing to say where it can't be compared."""
+    name = "member changes"
+    try:
+        told = await dirsync.members_from_the_beginning(session, group.guid, options.email_attribute)
+    except (DirSyncRefused, LdapRefusal):
+        return []  # said in the line about changes
+    if told is None:
+        return []
+    if told == members:
+        return [Finding(SECTION, name, OK, "DirSync tells the same members as the group")]
+    return [
+        Finding(
+            SECTION,
+            name,
+            FAILED,
+            f"DirSync tells {len(told)} members of the group, reading it {len(members)}",
+            'set directory.change_source = "usn", and tell us of this domain controller',
+        )
+    ]
 
 
 async def _reached(session: CheckedSession, options: DirectoryOptions, group: Entry) -> Finding:

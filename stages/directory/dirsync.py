@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable
 from pipeline.errors import CheckpointRefused, DirectoryBusy, DirectoryError
 from pipeline.model import Delta, Kind, Target
 from stages.directory.controls import EXTENDED_DN, SHOW_DELETED, dirsync
-from stages.directory.entries import guid_of, kind_of, parse_target, plain_dn
+from stages.directory.entries import guid_filter, guid_of, kind_of, parse_target, plain_dn
 from stages.directory.epoch import FILTER, OPERATION, change_attributes
 from stages.directory.faults import (
     INSUFFICIENT_RIGHTS,
@@ -81,6 +81,26 @@ async def changes(
         if not answer.more_changes:
             return
         _demand_progress(purpose, before, cookie)
+
+
+async def members_from_the_beginning(
+    searcher: Searcher, group_guid: str, email_attribute: str, *, most_answers: int = 20
+) -> frozenset[str] | None:
+    """The members of one group as DirSync tells them from an empty cookie on; None when that takes too many answers.
+
+    For a check only: MS-DRSR 4.1.10.5.7 can be read as if `member` of some groups were never delivered.
+    """
+    purpose, cookie = "compare the members by DirSync", b""
+    links: set[str] = set()
+    for _ in range(most_answers):
+        answer = await _ask(searcher, purpose, guid_filter(group_guid), cookie, email_attribute)
+        for delta in deltas_of(answer.entries):
+            links |= {target.guid for target in delta.added}
+        before, cookie = cookie, _cookie_of(answer, purpose)
+        if not answer.more_changes:
+            return frozenset(links)
+        _demand_progress(purpose, before, cookie)
+    return None
 
 
 def deltas_of(entries: Iterable[RawEntry]) -> tuple[Delta, ...]:

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 
-from ldap3.core.exceptions import LDAPException
+from ldap3.core.exceptions import LDAPCommunicationError
 
 from pipeline.errors import DirectoryBusy, DirectoryError
 
@@ -153,7 +153,7 @@ def call_failure(operation: str, error: Exception) -> DirectoryError:
     """The error for what broke a call on an open connection."""
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return ServerStuck(operation, "no answer in time", _TRY_LATER)
-    if isinstance(error, LDAPException | OSError | AttributeError | ValueError):
+    if isinstance(error, LDAPCommunicationError | OSError | AttributeError | ValueError):
         # AttributeError and ValueError: ldap3 after its socket was closed under it.
         return ConnectionLost(operation, f"the connection broke: {_plain(error)}", _TRY_LATER)
     return DirectoryError(operation, f"unexpected: {type(error).__name__}: {_plain(error)}")

@@ -18,7 +18,7 @@ from stages.directory.dirsync import DirSyncRefused
 from stages.directory.discovery import Lookup, look_up
 from stages.directory.entries import dns_name
 from stages.directory.epoch import OPERATION, checkpoint_of, verify
-from stages.directory.faults import ConnectionLost
+from stages.directory.faults import ConnectionLost, ServerStuck
 from stages.directory.link import Link, Session
 from stages.directory.notification import ChangeBell
 from stages.directory.options import DirectoryOptions
@@ -94,6 +94,9 @@ class LdapDirectory:
                 async for page in pages:
                     delivered_any = True
                     yield page
+        except ServerStuck:
+            self._link.shun(session)
+            raise
         except ConnectionLost:
             # A connection that was idle and is gone costs nothing; anything else is for the caller to try again.
             if is_fresh or delivered_any:

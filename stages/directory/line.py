@@ -55,7 +55,7 @@ class Line:
         """`address` is one numeric address of `target.host`; `timeout_seconds` bounds each wait for the server."""
         self.target = target
         self._address = address
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = max(1, int(timeout_seconds))  # ldap3 packs it as a whole number
         self._connection: Any = None
         self._aborted = False
         self.is_dead = False

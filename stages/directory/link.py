@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import anyio
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _LONGEST_CALL_TIMEOUTS = 10  # a server that trickles its answer is given up after so many timeouts
 _ABORT_SECONDS = 0.05
+# A refused password is not offered again for so long: a loop that polls would lock the account for everybody.
+_CREDENTIALS_REST = timedelta(minutes=5)
 
 
 async def run_abortable(line: Line, limiter: anyio.CapacityLimiter, function: Callable[[], T]) -> T:
@@ -124,6 +126,7 @@ class Link:
         self._session: Session | None = None
         self._last: Target | None = None  # the server that worked last
         self._shunned: Target | None = None  # the server that fell silent last
+        self._refused: tuple[datetime, CredentialsRefused] | None = None
 
     async def session(self) -> Session:
         """The open session, or a new one. DirectoryError."""
@@ -165,21 +168,30 @@ class Link:
         try:
             return await operation(session)
         except ServerStuck:
-            self._shunned = session.target
+            self.shun(session)
             raise
         except ConnectionLost:
             if is_fresh:
                 raise
         return await operation(await self.session())
 
+    def shun(self, session: Session) -> None:
+        """The next connection goes to another server first, where there is one."""
+        self._shunned = session.target
+
     async def open(self, limiter: anyio.CapacityLimiter | None = None) -> Session:
         """A session of its own that the caller closes; every server is tried once."""
+        if self._refused is not None:
+            since, error = self._refused
+            if abs(self._now() - since) < _CREDENTIALS_REST:
+                raise CredentialsRefused(error.operation, error.cause, error.hint)
+            self._refused = None
         failures: list[DirectoryError] = []
-        targets = await self._targets()
-        for target in targets:
+        for target in await self._targets():
             try:
                 session = await self._open_target(target, limiter or self._limiter)
-            except CredentialsRefused:
+            except CredentialsRefused as error:
+                self._refused = (self._now(), error)
                 raise
             except DirectoryError as error:
                 failures.append(error)

@@ -178,9 +178,7 @@ class SambaWorld(World):
         folder = self.domain.log_file.parent
         command = ["samba-tool", "dsacl", "set", "-s", str(folder / "smb.conf")]
         command += ["-H", str(folder / "private" / "sam.ldb"), "--action=deny", "--objectdn", dn]
-        subprocess.run(
-            [*command, "--sddl", sddl.format(sid=sid_text(raw))], check=True, capture_output=True
-        )
+        subprocess.run([*command, "--sddl", sddl.format(sid=sid_text(raw))], check=True, capture_output=True)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.admin, name)

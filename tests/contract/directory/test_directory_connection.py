@@ -211,7 +211,9 @@ async def test_servers_are_found_by_dns_srv(ldap_options: Options, samba_domain:
 
     options = ldap_options(domain="example.test")
     async with opened(options, lookup=lookup) as directory:
-        with pytest.raises(DirectoryError) as caught:  # the sandbox has no DNS: the name itself must have been tried
+        with pytest.raises(
+            DirectoryError
+        ) as caught:  # the sandbox has no DNS: the name itself must have been tried
             await directory.identify()
     assert "dc1.example.test" in str(caught.value)
     assert "attacker" not in str(caught.value)
@@ -249,9 +251,7 @@ async def test_a_stuck_server_ends_in_a_timeout(
     context = authority.server_context("127.0.0.1")
     keep: list[ssl.SSLSocket] = []
     listener = listen(lambda taken: keep.append(context.wrap_socket(taken, server_side=True)))
-    error = await failure_of(
-        ldap_options(servers=(f"ldaps://127.0.0.1:{listener.port}",), timeout_seconds=1)
-    )
+    error = await failure_of(ldap_options(servers=(f"ldaps://127.0.0.1:{listener.port}",), timeout_seconds=1))
     assert isinstance(error, DirectoryBusy)
     assert "no answer in time" in error.cause
     keep[0].close()
@@ -395,4 +395,3 @@ def _deny(domain: SambaDomain, admin: DomainAdministrator, who: str, sddl: str) 
     command = ["samba-tool", "dsacl", "set", "-s", str(folder / "smb.conf"), "--action=deny"]
     command += ["-H", str(folder / "private" / "sam.ldb"), "--objectdn", admin.dn(who)]
     subprocess.run([*command, "--sddl", sddl.format(sid=sid_text(raw))], check=True, capture_output=True)
-

@@ -6,6 +6,7 @@ Written from the rules in the reference (MaxValRange, MaxPageSize, ranges, paged
 import re
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 
 import pytest
 
@@ -39,6 +40,18 @@ def controller(**changes: object) -> Controller:
     return Controller(**{**facts, **changes})
 
 
+@lru_cache
+def _guids_in(text: str) -> list[str]:
+    raw = (bytes.fromhex(found.replace("\\", "")) for found in _GUIDS.findall(text))
+    return [str(uuid.UUID(bytes_le=each)) for each in raw]
+
+
+@lru_cache(maxsize=None)
+def _entry(each: str, kind: bytes) -> RawEntry:
+    values = {"objectguid": (raw_guid(each),), "objectclass": (b"top", kind)}
+    return RawEntry(f"CN={each},DC=example,DC=test", values)
+
+
 class ScriptedServer:
     """`groups`: members by group; `people`: everybody who has an entry. Request number `fail_at` raises `error`."""
 
@@ -55,6 +68,7 @@ class ScriptedServer:
         self.error: Exception = refusal("scripted", 51, "")
         self.before: Callable[[int, Search], None] = lambda *_: None
         self.forgets_paging_at = 0
+        self._known = dict.fromkeys(people, b"user") | dict.fromkeys(groups, b"group")
         self._cookies: dict[bytes, list[RawEntry]] = {}
 
     async def search(self, request: Search) -> Answer:
@@ -88,9 +102,7 @@ class ScriptedServer:
             if low and RANGE_NOERR_OID not in {oid for oid, _, _ in request.controls}:
                 raise refusal(request.purpose, 1, "range past the end")
             return {}
-        part = tuple(
-            f"<GUID={member}>;CN=p".encode() for member in members[low : low + self.max_values]
-        )
+        part = tuple(f"<GUID={member}>;CN=p".encode() for member in members[low : low + self.max_values])
         high = low + len(part)
         end = "*" if high >= len(members) else str(high - 1)
         return {name: (), f"{name};range={low}-{end}": part}
@@ -99,22 +111,13 @@ class ScriptedServer:
         assert request.scope is Scope.SUBTREE
         if "memberOf=" in request.filter:
             return []
-        wanted = [
-            str(uuid.UUID(bytes_le=bytes.fromhex(found.replace("\\", ""))))
-            for found in _GUIDS.findall(request.filter)
-        ]
+        wanted = _guids_in(request.filter)
         if SHOW_DELETED_OID in {oid for oid, _, _ in request.controls}:
             return []
         if "primaryGroupID" in request.filter:
             wanted = self.people
-        return [self._entry(each) for each in wanted if each in self.groups or each in self.people]
-
-    def _entry(self, each: str) -> RawEntry:
-        kind = b"group" if each in self.groups else b"user"
-        return RawEntry(
-            f"CN={each},DC=example,DC=test",
-            {"objectguid": (raw_guid(each),), "objectclass": (b"top", kind)},
-        )
+        known = self._known
+        return [_entry(each, known[each]) for each in wanted if each in known]
 
     def _page(self, found: list[RawEntry], control: bytes | None) -> Answer:
         if control is None:

@@ -126,7 +126,8 @@ async def test_a_group_that_never_rests_is_tried_later(nest) -> None:
 
 async def test_a_group_that_shrinks_below_the_next_range_without_the_control(nest) -> None:
     nest.controller = type(nest.controller)(
-        **{name: getattr(nest.controller, name) for name in nest.controller.__slots__} | {"controls": frozenset()}
+        **{name: getattr(nest.controller, name) for name in nest.controller.__slots__}
+        | {"controls": frozenset()}
     )
 
     def shrink() -> None:
@@ -139,11 +140,17 @@ async def test_a_group_that_shrinks_below_the_next_range_without_the_control(nes
 
 @pytest.mark.parametrize("size", [0, 1, 2, 1499, 1500, 1501, 2999, 3000, 3001, 4500])
 async def test_every_size_is_whole(nest, size: int) -> None:
-    nest.groups[ROOT] = (nest.people * 2)[:size] if size <= 3100 else [f"{n:08x}-0000-0000-0000-000000000000" for n in range(size)]
+    nest.groups[ROOT] = (
+        (nest.people * 2)[:size]
+        if size <= 3100
+        else [f"{n:08x}-0000-0000-0000-000000000000" for n in range(size)]
+    )
     assert [target.guid for target in await reader.read_members(nest, ROOT)] == nest.groups[ROOT]
 
 
 async def test_an_object_that_is_not_there_has_no_values(nest) -> None:
     with pytest.raises(DirectoryError):
-        await read_values(nest, purpose="x", base="<GUID=nowhere>", attribute="member", controls=(EXTENDED_DN,))
+        await read_values(
+            nest, purpose="x", base="<GUID=nowhere>", attribute="member", controls=(EXTENDED_DN,)
+        )
     assert await reader.read_parents(nest, "00000000-0000-0000-0000-00000000dead") == ()

@@ -121,13 +121,19 @@ class Planner:
                 member_ids=member_ids, external_ids=external_ids, emails=emails
             )
         ids = {member.member_id for member in found}
-        async with self._journal.transaction():
-            # What was not found under its old id, external id or address must not be matched by it any more.
+        async with self._journal.reading():
             stale = set(member_ids)
             for members in (await self._journal.members.by_email(emails)).values():
                 stale |= {member.member_id for member in members}
             for members in (await self._journal.members.by_external_id(external_ids)).values():
                 stale |= {member.member_id for member in members}
+        # Not found under the old e-mail or external id: changed, gone, or removed (Dropbox may resolve removed
+        # members by their id only). What is not found by id either must not be matched any more.
+        doubtful = sorted(stale - ids - set(member_ids))
+        if doubtful:
+            found += await self._team.get_members(member_ids=doubtful)
+            ids = {member.member_id for member in found}
+        async with self._journal.transaction():
             await self._journal.members.forget(stale - ids)
             await self._journal.members.save(found)
         missing_links = [guid for guid, link in links.items() if link.member_id not in ids]

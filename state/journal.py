@@ -15,7 +15,7 @@ from pipeline.records import Dirty
 from state.alerts import Alerts
 from state.database import Database, Row, dump, moment, stamp
 from state.links import Links, Members
-from state.mirror import Mirror
+from state.mirror import Mirror, chunks, marks
 from state.outbox import Outbox
 
 
@@ -170,14 +170,14 @@ class Journal:
 
     async def notes(self) -> list[Note]:
         rows = await self.database.fetch("SELECT * FROM note ORDER BY kind, label, guid")
-        return [
-            Note(kind=NoteKind(row["kind"]), guid=row["guid"], label=row["label"], detail=row["detail"])
-            for row in rows
-        ]
+        return [_note_of(row) for row in rows]
 
     async def notes_of(self, guids: Sequence[str]) -> set[Note]:
-        wanted = set(guids)
-        return {note for note in await self.notes() if note.guid in wanted}
+        found: set[Note] = set()
+        for part in chunks(guids):
+            rows = await self.database.fetch(f"SELECT * FROM note WHERE guid IN ({marks(len(part))})", part)
+            found |= {_note_of(row) for row in rows}
+        return found
 
     async def forget_notes(self, kind: NoteKind) -> None:
         """For what happens rather than stands: once told, it is over."""
@@ -233,6 +233,10 @@ def _line(row: Row) -> Json:
         "pass": row["pass_id"],
         "detail": json.loads(row["detail"]),
     }
+
+
+def _note_of(row: Row) -> Note:
+    return Note(kind=NoteKind(row["kind"]), guid=row["guid"], label=row["label"], detail=row["detail"])
 
 
 def _pass_of(row: Row) -> PassRecord:

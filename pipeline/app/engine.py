@@ -285,7 +285,8 @@ class Engine:
         now = self._clock.now()
         async with self._journal.reading():
             due = await self._is_comparison_due(now)
-        if (due or self._full_wanted or state.compare_wanted) and not state.has_compared:
+        compares = (due or self._full_wanted or state.compare_wanted) and not state.has_compared
+        if compares:
             count = await parts.reconciler.compare(parts.poller.know_departed)
             state.has_compared = True
             state.full = True
@@ -294,9 +295,7 @@ class Engine:
         async with self._journal.transaction():
             await self._journal.ring_timers(now)
             await self._journal.outbox.wake_retries(now)
-        await parts.planner.plan(
-            state.id, parts.poller.nesting, state.plan, fresh=state.has_compared and not state.has_planned
-        )
+        await parts.planner.plan(state.id, parts.poller.nesting, state.plan, fresh=compares)
         for note in state.plan.news:
             logger().info(
                 Event.PERSON_SKIPPED if note.kind is NoteKind.SKIPPED else Event.FAULT,

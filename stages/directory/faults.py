@@ -173,7 +173,8 @@ def _certificate_reason(text: str) -> str:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     found = re.search(r"\[SSL(?:: (\w+))?\]", str(error))
-    reason = error.reason or (found[1] if found and found[1] else "") or _plain(error)
+    # ldap3 makes errors anew from their text, and then they have no reason of their own.
+    reason = getattr(error, "reason", "") or (found[1] if found and found[1] else "") or _plain(error)
     return reason.replace("_", " ").lower()
 
 

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,9 @@ async def test_a_server_that_speaks_no_tls_says_what_is_needed(ldap_options: Opt
 async def test_tls_1_1_is_refused(ldap_options: Options, authority: Authority, listen: Any) -> None:
     context = authority.server_context("127.0.0.1")
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLS"):
         context.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLS"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     listener = listen(lambda taken: context.wrap_socket(taken, server_side=True).close())
     error = await failure_of(ldap_options(servers=(f"ldaps://127.0.0.1:{listener.port}",)))
@@ -289,6 +291,49 @@ async def test_cancelling_one_caller_leaves_the_other_alone(ldap_options: Option
                 scope.cancel()
                 await directory.read_primary_members(513)
         assert len(done) == 1
+
+
+class SteppedClock:
+    """Real time, except that nobody sleeps: what is slept is added."""
+
+    def __init__(self) -> None:
+        self.added = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.added
+
+    async def sleep(self, seconds: float) -> None:
+        self.added += seconds
+
+
+async def test_a_dead_notification_is_noticed_and_taken_up_again(
+    ldap_options: Options, samba_domain: SambaDomain, samba_admin: DomainAdministrator
+) -> None:
+    clock = SteppedClock()
+    async with opened(ldap_options(), clock=clock) as directory:
+        assert await directory.wait_for_change(0.01) is False
+        samba_admin.create_user("Rings Once")
+        assert await directory.wait_for_change(30) is True
+        await samba_domain.stop()
+        assert (
+            await directory.wait_for_change(30) is False
+        )  # at once, as far as the stepped clock is concerned
+        await samba_domain.start()
+        assert clock.added < 59
+        assert await directory.wait_for_change(60) is False
+        await directory.wait_for_change(0.01)
+        samba_admin.create_user("Rings Again")
+        assert await directory.wait_for_change(30) is True
+
+
+async def test_without_notify_the_time_is_simply_waited(ldap_options: Options) -> None:
+    clock = SteppedClock()
+    async with opened(ldap_options(notify=False), clock=clock) as directory:
+        assert await directory.wait_for_change(30) is False
+        assert clock.added == 30
 
 
 # --- rights, sources and check

@@ -6,7 +6,7 @@ Written from the rules in the reference (MaxValRange, MaxPageSize, ranges, paged
 import re
 import uuid
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import pytest
 
@@ -46,7 +46,7 @@ def _guids_in(text: str) -> list[str]:
     return [str(uuid.UUID(bytes_le=each)) for each in raw]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _entry(each: str, kind: bytes) -> RawEntry:
     values = {"objectguid": (raw_guid(each),), "objectclass": (b"top", kind)}
     return RawEntry(f"CN={each},DC=example,DC=test", values)
@@ -160,3 +160,8 @@ def dc() -> Controller:
 @pytest.fixture
 def read_only_dc() -> Controller:
     return controller(read_only=True)
+
+
+@pytest.fixture
+def raw_guid_of() -> Callable[[int], bytes]:
+    return lambda number: raw_guid(guid(number))

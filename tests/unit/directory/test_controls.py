@@ -49,7 +49,8 @@ def test_paging_is_critical() -> None:
 
 
 def test_extended_dns_are_asked_for_in_readable_form() -> None:
-    assert controls.EXTENDED_DN == ("1.2.840.113556.1.4.529", True, bytes.fromhex("3003020101"))
+    expected = ("1.2.840.113556.1.4.529", True, bytes.fromhex("3003020101"))
+    assert expected == controls.EXTENDED_DN
 
 
 @pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 65535, 65536])

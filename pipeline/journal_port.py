@@ -22,11 +22,12 @@ from pipeline.model import (
     Kind,
     Member,
     PassRecord,
+    Profile,
     State,
     WaitFor,
     Wanted,
 )
-from pipeline.records import Dirty, Edge, HeldRecord, Link, MailRecord, MirrorChange, Node
+from pipeline.records import Dirty, Edge, HeldRecord, Link, MailRecord, MirrorChange, Node, Pin
 
 
 class MirrorPort(Protocol):
@@ -91,6 +92,7 @@ class OutboxPort(Protocol):
         email: str,
         member_id: str,
         precondition: str,
+        before: Profile,
         pass_id: int,
         now: datetime,
         seen_at: datetime | None,
@@ -102,7 +104,7 @@ class OutboxPort(Protocol):
     async def held_set(self, prefix: str) -> list[HeldRecord]: ...
     async def approve(self, held: HeldRecord, now: datetime) -> int: ...
     async def claimable(
-        self, limit: int, *, without: frozenset[ActionKind] = frozenset()
+        self, limit: int, *, without: frozenset[ActionKind] = frozenset(), only: frozenset[str] | None = None
     ) -> list[Action]: ...
     async def mark_sending(self, actions: Sequence[Action], now: datetime) -> None: ...
     async def note_job(self, actions: Sequence[Action], job_id: str) -> None: ...
@@ -169,6 +171,9 @@ class Journal(Protocol):
     async def notes(self) -> list[Note]: ...
     async def notes_of(self, guids: Sequence[str]) -> set[Note]: ...
     async def forget_notes(self, kind: NoteKind) -> None: ...
+    async def pins(self, guids: Iterable[str]) -> dict[str, Pin]: ...
+    async def pin(self, pins: Sequence[Pin]) -> None: ...
+    async def unpin(self, guids: Iterable[str]) -> None: ...
     async def begin_pass(self, now: datetime, *, simulated: bool, full: bool) -> int: ...
     async def end_pass(
         self, pass_id: int, now: datetime, exit_code: int, actions: Mapping[str, int]

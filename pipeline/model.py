@@ -305,6 +305,7 @@ class Action:
     due: datetime | None = None
     job_id: str = ""  # async job that carries it, once known
     precondition: str = ""  # the member's status when it was decided
+    before: Profile = field(default_factory=Profile)  # what the member showed then: what `undo` goes back to
     error: str = ""
     hint: str = ""
     seen_at: datetime | None = None  # when the change behind it was seen

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.model import Alert, Delta, Entry
+from pipeline.model import ActionKind, Alert, Delta, Entry, Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,17 @@ class Link:
     old_external_id: str = ""
     suspended_by_us: bool = False
     welcomes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A person whose actions were undone: `kind` is what still has to be done for it, None when nothing is."""
+
+    guid: str
+    kind: ActionKind | None
+    changes: Profile
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from pipeline.core.nesting import Nesting
 from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.core.plan import Decision, Note, Policy, Subject, decide, label_of
 from pipeline.journal_port import Journal
-from pipeline.model import Action, ActionKind, Kind, Member, State
+from pipeline.model import Action, ActionKind, Kind, Member, Profile, State
 from pipeline.ports import Clock, Team
-from pipeline.records import Dirty, HeldRecord, Link, Node
+from pipeline.records import Dirty, HeldRecord, Link, Node, Pin
 
 BATCH = 500
 
@@ -57,6 +57,7 @@ class _Facts:
     holders: Mapping[str, str]
     same_email: Mapping[str, Sequence[str]]
     open_actions: Mapping[str, Sequence[Action]]
+    pins: Mapping[str, Pin]
     labels: Mapping[str, str]
 
 
@@ -192,6 +193,13 @@ class Planner:
             await journal.set_notes([mark.guid for mark in marks], notes)
             await journal.clear_dirty(marks)
 
+    async def preview(self, guids: Sequence[str], nesting: Nesting, now: datetime) -> list[tuple[Subject, Decision]]:
+        """What would be decided about these persons from what the journal knows; reads and changes nothing else."""
+        async with self._journal.reading():
+            facts = await self._facts(guids)
+        subjects = [self._subject(node, facts, nesting) for node in facts.nodes.values()]
+        return [(subject, decide(subject, self._options.policy, now)) for subject in subjects]
+
     async def _facts(self, guids: Sequence[str]) -> _Facts:
         journal = self._journal
         nodes = await journal.mirror.nodes(guids)
@@ -223,6 +231,7 @@ class Planner:
             holders=holders,
             same_email=same_email,
             open_actions=await journal.outbox.open_of(guids),
+            pins=await journal.pins(guids),
             labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
         )
 
@@ -263,6 +272,7 @@ class Planner:
             excluded=reason or "",
             duplicate_of=facts.labels.get(twins[0], twins[0]) if twins else "",
             claimed_by=facts.labels.get(heirs[0], heirs[0]) if heirs else "",
+            pin=facts.pins.get(guid),
             scope_path=nesting.path(guid) if node.listed else (),
         )
 
@@ -306,6 +316,7 @@ class Planner:
                 email=(member.email if member else wanted.changes.email) or subject.mapped.profile.email,
                 member_id=member.member_id if member and wanted.kind is not ActionKind.INVITE else "",
                 precondition=member.status.value if member else "",
+                before=_shown(member),
                 pass_id=pass_id,
                 now=now,
                 seen_at=mark.seen_at,
@@ -367,6 +378,14 @@ class Planner:
                 error="e-mail swap: the address is held by somebody whose own change needs this one first",
                 hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
             )
+
+
+def _shown(member: Member | None) -> Profile:
+    if member is None:
+        return Profile()
+    return Profile(
+        email=member.email, given_name=member.given_name, surname=member.surname, external_id=member.external_id
+    )
 
 
 def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[tuple[Action, int | None]]:

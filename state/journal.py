@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.plan import Note, NoteKind
-from pipeline.model import Json, PassRecord
-from pipeline.records import Dirty
+from pipeline.model import ActionKind, Json, PassRecord, Profile
+from pipeline.records import Dirty, Node, Pin
 from state.alerts import Alerts
 from state.database import Database, Row, dump, moment, stamp
 from state.links import Links, Members
-from state.mirror import Mirror, chunks, marks
+from state.mirror import Mirror, chunks, marks, node_of
 from state.outbox import Outbox
 
 
@@ -101,6 +102,21 @@ class Journal:
         rows = await self.database.fetch(statement + " ORDER BY seq LIMIT ?", [*values, limit])
         return [_line(row) for row in rows]
 
+    async def last_entries(self, *, guid: str, limit: int) -> list[Json]:
+        """The newest lines about a person, oldest first."""
+        rows = await self.database.fetch(
+            "SELECT * FROM log WHERE guid = ? AND guid <> '' ORDER BY seq DESC LIMIT ?", (guid, limit)
+        )
+        return [_line(row) for row in reversed(rows)]
+
+    async def find_by_member_email(self, email: str) -> list[Node]:
+        """The persons linked to a member with this e-mail, which the directory may know under another."""
+        rows = await self.database.fetch(
+            "SELECT node.* FROM node JOIN link USING (guid) JOIN member USING (member_id) WHERE member.email = lower(?) LIMIT 50",
+            (email,),
+        )
+        return [node_of(row) for row in rows]
+
     async def last_seq(self) -> int:
         return int(await self.database.value("SELECT coalesce(max(seq), 0) FROM log") or 0)
 
@@ -157,6 +173,41 @@ class Journal:
 
     async def next_timer(self) -> datetime | None:
         return moment(await self.database.value("SELECT min(due) FROM timer"))
+
+    # --- pins of undone persons
+
+    async def pins(self, guids: Iterable[str]) -> dict[str, Pin]:
+        found: dict[str, Pin] = {}
+        for part in chunks(guids):
+            for row in await self.database.fetch(
+                f"SELECT * FROM pin WHERE guid IN ({marks(len(part))})", part
+            ):
+                found[row["guid"]] = Pin(
+                    guid=row["guid"],
+                    kind=ActionKind(row["kind"]) if row["kind"] else None,
+                    changes=Profile(**json.loads(row["changes"])),
+                    reason=row["reason"],
+                    at=datetime.fromisoformat(row["at"]),
+                )
+        return found
+
+    async def pin(self, pins: Sequence[Pin]) -> None:
+        await self.database.execute_many(
+            "INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?)",
+            (
+                (
+                    pin.guid,
+                    pin.kind.value if pin.kind else "",
+                    dump(asdict(pin.changes)),
+                    pin.reason,
+                    stamp(pin.at),
+                )
+                for pin in pins
+            ),
+        )
+
+    async def unpin(self, guids: Iterable[str]) -> None:
+        await self.database.execute_many("DELETE FROM pin WHERE guid = ?", ((guid,) for guid in guids))
 
     # --- notes
 

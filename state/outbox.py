@@ -35,6 +35,7 @@ def action_of(row: Row) -> Action:
         due=moment(row["due"]),
         job_id=row["job_id"],
         precondition=row["precondition"],
+        before=Profile(**json.loads(row["before"])),
         error=row["error"],
         hint=row["hint"],
         seen_at=moment(row["seen_at"]),
@@ -99,10 +100,12 @@ class Outbox:
         )
         return [action_of(row) for row in rows]
 
-    async def of_person(self, guid: str, limit: int = 20) -> list[Row]:
-        return await self._database.fetch(
+    async def of_person(self, guid: str, limit: int = 20) -> list[Action]:
+        """The newest first."""
+        rows = await self._database.fetch(
             "SELECT * FROM action WHERE guid = ? ORDER BY id DESC LIMIT ?", (guid, limit)
         )
+        return [action_of(row) for row in rows]
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._database.fetch(
@@ -135,6 +138,7 @@ class Outbox:
         email: str,
         member_id: str,
         precondition: str,
+        before: Profile,
         pass_id: int,
         now: datetime,
         seen_at: datetime | None,
@@ -143,14 +147,14 @@ class Outbox:
         state = State.WAITING if wanted.wait else State.PLANNED
         return await self._database.insert(
             "INSERT INTO action (guid, kind, state, email, member_id, changes, reason, cause, pass_id, ordinal, wait, due, "
-            "precondition, seen_at, planned_at, approved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
+            "precondition, seen_at, planned_at, approved, before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
             (
                 guid,
                 wanted.kind.value,
                 state.value,
                 email,
                 member_id,
-                dump({key: value for key, value in asdict(wanted.changes).items() if value}),
+                _stored(wanted.changes),
                 wanted.reason,
                 wanted.cause,
                 pass_id,
@@ -160,6 +164,7 @@ class Outbox:
                 stamp(seen_at) if seen_at else None,
                 stamp(now),
                 int(approved),
+                _stored(before),
             ),
         )
 
@@ -235,22 +240,27 @@ class Outbox:
 
     # --- applying
 
-    async def claimable(self, limit: int, *, without: frozenset[ActionKind] = frozenset()) -> list[Action]:
+    async def claimable(
+        self, limit: int, *, without: frozenset[ActionKind] = frozenset(), only: frozenset[str] | None = None
+    ) -> list[Action]:
         """Released actions whose turn it is: nothing earlier open for the person, nothing that must come first,
 
-        and no seat taken while an action that frees one is under way. Kinds in `without` are left out.
+        and no seat taken while an action that frees one is under way. Kinds in `without` are left out; `only` names the
+        persons it may be about.
         """
         barred = sorted(kind.value for kind in without)
+        among = None if only is None else dump(sorted(only))
         rows = await self._database.fetch(
             "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 "
             f"AND a.kind NOT IN ({marks(len(barred))}) "
+            "AND (? IS NULL OR a.guid IN (SELECT value FROM json_each(?))) "
             "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.id < a.id "
             "    AND b.state IN ('planned', 'sending', 'waiting', 'retry', 'held')) "
             "AND (a.after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS c WHERE c.id = a.after_id AND c.state IN ('planned', 'sending'))) "
             "AND (a.kind NOT IN ('invite', 'recover') OR NOT EXISTS (SELECT 1 FROM action AS d "
             "    WHERE d.state IN ('planned', 'sending') AND d.released = 1 AND d.kind IN ('remove', 'revoke_invite'))) "
             "ORDER BY a.ordinal, a.id LIMIT ?",
-            [*barred, limit],
+            [*barred, among, among, limit],
         )
         return [action_of(row) for row in rows]
 
@@ -336,6 +346,10 @@ class Outbox:
             (stamp(since),),
         )
         return {row["kind"]: row["number"] for row in rows}
+
+
+def _stored(profile: Profile) -> str:
+    return dump({key: value for key, value in asdict(profile).items() if value})
 
 
 def _held_of(row: Row) -> HeldRecord:

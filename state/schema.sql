@@ -144,6 +144,7 @@ CREATE TABLE action (
     due TEXT,
     job_id TEXT NOT NULL DEFAULT '',
     precondition TEXT NOT NULL DEFAULT '',
+    before TEXT NOT NULL DEFAULT '{}',     -- what the member showed when it was decided: what `undo` goes back to
     error TEXT NOT NULL DEFAULT '',
     hint TEXT NOT NULL DEFAULT '',
     seen_at TEXT,
@@ -155,6 +156,15 @@ CREATE INDEX action_open ON action (state, due) WHERE state NOT IN ('done', 'sup
 CREATE INDEX action_guid ON action (guid, id);
 CREATE INDEX action_sent ON action (sent_at) WHERE sent_at IS NOT NULL;
 CREATE INDEX action_pass ON action (pass_id);
+
+-- Persons whose last actions were undone: left as they are until the directory changes them.
+CREATE TABLE pin (
+    guid TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,              -- the action that undoes, '' when there is none
+    changes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at TEXT NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE held_set (
     hash TEXT PRIMARY KEY,

@@ -130,6 +130,15 @@ def brake_of(settings: Settings) -> BrakePolicy:
     )
 
 
+def planner_options_of(settings: Settings) -> PlannerOptions:
+    return PlannerOptions(
+        policy=policy_of(settings),
+        brake=brake_of(settings),
+        exclusions=Exclusions(email_patterns=tuple(settings.users.exclude_emails)),
+        external_id_format=settings.external_id.format,
+    )
+
+
 def refuse_unfinished(settings: Settings) -> None:
     """What a key asks for and this version doesn't do is said at the start, not left out in silence."""
     faults = []
@@ -180,12 +189,7 @@ def assemble(
         team,
         journal,
         clock,
-        PlannerOptions(
-            policy=policy,
-            brake=brake_of(settings),
-            exclusions=Exclusions(email_patterns=tuple(settings.users.exclude_emails)),
-            external_id_format=settings.external_id.format,
-        ),
+        planner_options_of(settings),
     )
     applier = Applier(
         team,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pipeline.core.identity import How, Match
 from pipeline.core.mapping import Mapped, changes
 from pipeline.model import ActionKind, Member, Profile, Status, WaitFor, Wanted
-from pipeline.records import Link, Node
+from pipeline.records import Link, Node, Pin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Subject:
     """All that is known about one person at the moment of the decision.
 
     `scope_path`: names of the groups that lead to the person. `duplicate_of`: another listed person with the
-    same e-mail. `claimed_by`: another, listed person who carries the e-mail of this person's member.
+    same e-mail. `pin`: an `undo` stands until the directory changes the person. `claimed_by`: another, listed person who carries the e-mail of this person's member.
     """
 
     node: Node
@@ -56,6 +56,7 @@ class Subject:
     excluded: str = ""
     duplicate_of: str = ""
     claimed_by: str = ""
+    pin: Pin | None = None
     scope_path: tuple[str, ...] = ()
 
     @property
@@ -116,6 +117,8 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
     if subject.match.rival:
         return _held_namesake(subject)
     member = subject.match.member
+    if subject.pin is not None and subject.link is not None:
+        return _undone(subject.pin, member)
     if member is not None and not _is_managed(subject, policy):
         return Decision(
             skipped="a member already, and users.manage_existing is off: unmanaged, never touched"
@@ -338,6 +341,37 @@ def _deleted(subject: Subject, policy: Policy, now: datetime) -> Decision:
         subject, policy, f"{reason}; removal after users.delete_grace_days", cause="deleted"
     ).wanted
     return Decision(wanted=(*first, waiting), look_again=until)
+
+
+# --- undone -------------------------------------------------------------------------------------------
+
+
+_UNDONE_STATUS = {
+    ActionKind.SUSPEND: Status.ACTIVE,
+    ActionKind.UNSUSPEND: Status.SUSPENDED,
+    ActionKind.REMOVE: Status.ACTIVE,
+    ActionKind.REVOKE_INVITE: Status.INVITED,
+}
+"""What a member's status must be for the undoing action to make sense."""
+
+
+def _undone(pin: Pin, member: Member | None) -> Decision:
+    """What an `undo` asked for, while it is still to be done; afterwards the person is left as they are."""
+    left_alone = Decision(skipped=f"{pin.reason}: left as they are until the directory changes them")
+    if pin.kind is None or member is None:
+        return left_alone
+    match pin.kind:
+        case ActionKind.UPDATE:
+            differs = changes(pin.changes, member)
+            fits = differs != Profile() and member.status in (Status.ACTIVE, Status.SUSPENDED)
+            wanted = Wanted(kind=pin.kind, reason=pin.reason, changes=differs)
+        case ActionKind.RECOVER:
+            fits = member.status is Status.REMOVED and member.recoverable
+            wanted = Wanted(kind=pin.kind, reason=pin.reason)
+        case _:
+            fits = member.status is _UNDONE_STATUS.get(pin.kind)
+            wanted = Wanted(kind=pin.kind, reason=pin.reason, cause="undo")
+    return Decision(wanted=(wanted,)) if fits else left_alone
 
 
 # --- held ----------------------------------------------------------------------------------------------

@@ -298,6 +298,8 @@ class MemoryDirectory(MemoryDomain):
 
     def _position(self, since: Checkpoint) -> int:
         if since.source is Source.USN:
+            if since.usn > len(self.history):
+                raise CheckpointRefused("continue from the checkpoint", "the server is before it")
             return since.usn
         head, _, position = since.cookie.partition(b":")
         if head != b"memory" or not position.isdigit():

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.journal_port import Journal
-
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import (
@@ -21,6 +19,7 @@ from pipeline.errors import (
     GroupNotFound,
     GroupReplaced,
 )
+from pipeline.journal_port import Journal
 from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Target
 from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, MirrorChange, Node
@@ -443,6 +442,9 @@ class Poller:
                 await journal.append(
                     [{"kind": "delta", "cause": "full read", "detail": {"entries": len(change.entries)}}], now
                 )
+            if not full:
+                # The directory has changed them: what was undone no longer stands in the way of its rules.
+                await journal.unpin(change.dirty)
             await journal.mark_dirty(sorted(change.dirty), "comparison" if full else "delta", now)
             if not full:
                 # Whoever shares an e-mail with somebody who changed has to be looked at as well.

@@ -1,13 +1,12 @@
 """The contract of `pipeline.ports.Directory`, on the double and on a real domain, both ways of reading changes."""
 
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.errors import AmbiguousGroup, CheckpointRefused, DirectoryError, GroupNotFound
-from pipeline.model import Kind, Source
+from pipeline.errors import AmbiguousGroup, DirectoryError, GroupNotFound
+from pipeline.model import Kind
 
 pytestmark = pytest.mark.anyio
 
@@ -364,63 +363,3 @@ async def test_parents_are_the_direct_groups(world: World) -> None:
     world.create_group("Outer", [inner])
     assert set(await world.directory.read_parents(ann)) == {inner, also}
     assert await world.directory.read_parents(str(uuid.uuid4())) == ()
-
-
-# --- identity and checkpoints
-
-
-async def test_the_domain_says_who_it_is(world: World) -> None:
-    domain = await world.directory.identify()
-    assert domain.dns_name == "example.test"
-    assert domain.base_dn == "DC=example,DC=test"
-    assert uuid.UUID(domain.guid)
-    assert uuid.UUID(domain.invocation_id)
-    assert domain.sid.startswith("S-1-5-21-")
-    assert not domain.read_only
-    assert abs(domain.skew_seconds) < 60
-
-
-@pytest.mark.parametrize("change", [{"profile": "other"}, {"invocation_id": str(uuid.UUID(int=1))}])
-async def test_a_foreign_checkpoint_is_refused(world: World, change: dict[str, Any]) -> None:
-    await world.begin()
-    world._checkpoint = replace(world._checkpoint, **change)
-    with pytest.raises(CheckpointRefused):
-        await world.poll()
-
-
-async def test_a_checkpoint_of_the_other_way_of_reading_is_refused(world: World) -> None:
-    await world.begin()
-    other = Source.USN if world.source is Source.DIRSYNC else Source.DIRSYNC
-    world._checkpoint = replace(world._checkpoint, source=other)
-    with pytest.raises(CheckpointRefused):
-        await world.poll()
-
-
-async def test_a_broken_cookie_is_refused(world: World) -> None:
-    await world.begin()
-    if world.source is Source.USN:
-        pytest.skip("sequence numbers have no cookie")
-    world._checkpoint = replace(world._checkpoint, cookie=b"not one of yours")
-    with pytest.raises(CheckpointRefused):
-        await world.poll()
-
-
-async def test_the_directory_is_usable_after_close(world: World) -> None:
-    await world.begin()
-    await world.directory.close()
-    ann = world.create_user("Ann")
-    assert set(await world.poll()) == {ann}
-
-
-async def test_check_finds_the_group_and_never_raises(world: World) -> None:
-    group = world.create_group("G", [world.create_user("Ann", mail="a@example.test")])
-    good = await world.directory.check(group)
-    assert {finding.state for finding in good if finding.name in {"sync group", "members"}} == {"ok"}
-    bad = await world.directory.check("nowhere")
-    assert [finding.state for finding in bad if finding.name == "sync group"] == ["failed"]
-
-
-async def test_a_change_wakes_the_waiter(world: World) -> None:
-    await world.directory.wait_for_change(0.01)
-    world.create_user("Ann")
-    assert await world.directory.wait_for_change(15) is True

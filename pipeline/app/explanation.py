@@ -1,0 +1,129 @@
+"""`explain`: why a person has what they have, from the journal alone; what happens next is asked of `decide`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from pipeline.core.nesting import Nesting
+from pipeline.core.plan import Decision, Subject, is_disabled
+from pipeline.errors import ControlError
+from pipeline.model import Action, Json, Kind, State, Wanted
+from pipeline.records import Node
+from stages.planner import Planner, PlannerOptions
+from state.database import stamp
+from state.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything that is known about one person."""
+
+    subject: Subject
+    decision: Decision
+    pending: tuple[Action, ...]
+    history: tuple[Action, ...]
+    lines: tuple[Json, ...]
+
+
+async def nesting_of(journal: Journal) -> Nesting:
+    """The nesting as the mirror has it. ControlError before the first pass."""
+    async with journal.reading():
+        root = await journal.get("sync_group_guid")
+        if not root:
+            raise ControlError("read the journal", "the directory was never read", "run a pass first")
+        nodes, edges = await journal.mirror.graph()
+        groups = await journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
+        excluded = await journal.get("exclude_group_guid") or ""
+    nesting = Nesting(root, excluded)
+    nesting.load(nodes, edges, {guid: node.entry.name for guid, node in groups.items()})
+    return nesting
+
+
+async def explain(journal: Journal, planner: Planner, person: str, now: datetime) -> list[Explanation]:
+    """By e-mail, GUID, DN, account or display name; persons who are gone are found as well. May be several."""
+    nesting = await nesting_of(journal)
+    async with journal.reading():
+        found: list[Node] = await journal.mirror.find_people(person)
+        if not found:
+            found = await journal.find_by_member_email(person)
+    previews = await planner.preview([node.guid for node in found], nesting, now)
+    explanations = []
+    for subject, decision in previews:
+        async with journal.reading():
+            history = await journal.outbox.of_person(subject.node.guid)
+            lines = await journal.last_entries(guid=subject.node.guid, limit=20)
+        explanations.append(
+            Explanation(
+                subject=subject,
+                decision=decision,
+                pending=tuple(one for one in history if one.state not in (State.DONE, State.SUPERSEDED)),
+                history=tuple(history),
+                lines=tuple(lines),
+            )
+        )
+    return explanations
+
+
+def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:
+    """The shape of `explain --json`."""
+    subject, node, member, link = one.subject, one.subject.node, one.subject.match.member, one.subject.link
+    return {
+        "guid": node.guid,
+        "email": node.entry.email,
+        "dn": node.entry.dn,
+        "presence": subject.presence.value,
+        "enabled": not is_disabled(node, options.policy, now),
+        "path": list(subject.scope_path),
+        "excluded": subject.excluded,
+        "left": None
+        if node.left_at is None
+        else {"at": stamp(node.left_at), "cause": node.left_cause, "confirmed": node.left_confirmed},
+        "deleted_at": stamp(node.deleted_at) if node.deleted_at else None,
+        "mapping": {"profile": asdict(subject.mapped.profile), "notes": list(subject.mapped.notes)},
+        "link": None
+        if link is None
+        else {"member_id": link.member_id, "how": link.how, "at": stamp(link.at)},
+        "member": None
+        if member is None
+        else {
+            "status": member.status.value,
+            "email": member.email,
+            "external_id": member.external_id,
+            "matched_by": subject.match.how.value,
+        },
+        "next": [_wanted(want) for want in one.decision.wanted],
+        "skipped": one.decision.skipped,
+        "notes": [note.detail for note in one.decision.notes],
+        "look_again": stamp(one.decision.look_again) if one.decision.look_again else None,
+        "pending": [_action(action) for action in one.pending],
+        "actions": [_action(action) for action in one.history],
+        "log": list(one.lines),
+    }
+
+
+def _wanted(want: Wanted) -> Json:
+    return {
+        "action": want.kind.value,
+        "reason": want.reason,
+        "waits_for": want.wait.value if want.wait else None,
+        "until": stamp(want.until) if want.until else None,
+    }
+
+
+def _action(action: Action) -> Json:
+    return {
+        "action": action.kind.value,
+        "state": action.state.value,
+        "reason": action.reason,
+        "cause": action.cause,
+        "error": action.error,
+        "hint": action.hint,
+        "waits_for": action.wait.value if action.wait else None,
+        "due": stamp(action.due) if action.due else None,
+        "seen_at": stamp(action.seen_at) if action.seen_at else None,
+        "planned_at": stamp(action.planned_at) if action.planned_at else None,
+        "sent_at": stamp(action.sent_at) if action.sent_at else None,
+        "settled_at": stamp(action.settled_at) if action.settled_at else None,
+        "pass": action.pass_id,
+    }

@@ -1,0 +1,125 @@
+"""`explain`: why somebody has what they have, and what happens next."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from config.settings import Settings
+from pipeline.app import compose
+from pipeline.app.clock import SystemClock
+from pipeline.app.explanation import as_json, explain
+from pipeline.cli.session import execute
+from pipeline.errors import ControlError
+from pipeline.model import Json
+from pipeline.redaction import escaped
+from stages.dropbox.memory import MemoryTeam
+from stages.planner import Planner
+from state.journal import Journal
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("explain", epilog="Example: ad-connector explain ada.lovelace@example.test")
+    def explain_command(
+        context: typer.Context,
+        person: Annotated[
+            str, typer.Argument(help="e-mail, GUID, name, account or DN; also of persons who are gone")
+        ],
+        as_json_: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    ) -> None:
+        """Path of nested groups, rule, exclusion, mapping, link, last actions, what happens next and when."""
+
+        async def body(settings: Settings) -> int:
+            now = datetime.now(UTC)
+            options = compose.planner_options_of(settings)
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                # A preview reads the journal only: no team is asked.
+                planner = Planner(MemoryTeam(), journal, SystemClock(), options)
+                found = await explain(journal, planner, person, now)
+            finally:
+                await journal.close()
+            if not found:
+                raise ControlError(
+                    "explain",
+                    f"nobody known as {person!r}",
+                    "name an e-mail, GUID, DN, account or display name",
+                )
+            documents = [as_json(one, options, now) for one in found]
+            if as_json_:
+                typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
+            else:
+                typer.echo("\n\n".join(text_of(one) for one in documents))
+            return 0
+
+        execute(context, body)
+
+
+def text_of(one: Json) -> str:
+    """One line a fact, for people."""
+    lines = [
+        escaped(one["email"] or one["dn"] or one["guid"]),
+        f"  object      {escaped(one['dn'])}  ({one['guid']})",
+    ]
+    match one["presence"]:
+        case "listed":
+            lines.append(f"  scope       in the sync group: {escaped(' > '.join(one['path']))}")
+        case "left":
+            left = one["left"] or {}
+            second = (
+                "confirmed by a second read"
+                if left.get("confirmed")
+                else "not yet confirmed by a second read"
+            )
+            lines.append(
+                f"  scope       left: {escaped(left.get('cause', ''))} at {left.get('at', '?')}, {second}"
+            )
+        case "deleted":
+            lines.append(f"  scope       deleted in the directory, seen at {one['deleted_at']}")
+        case _:
+            lines.append("  scope       in the sync group, but the account may not read the object")
+    if not one["enabled"]:
+        lines.append("  state       disabled in the directory")
+    if one["excluded"]:
+        lines.append(f"  excluded    {escaped(one['excluded'])}: never touched")
+    profile = one["mapping"]["profile"]
+    lines.append(
+        f"  wanted      {escaped(profile['given_name'])} {escaped(profile['surname'])} <{escaped(profile['email'])}> id {escaped(profile['external_id'])}"
+    )
+    lines += [f"  cleaned     {escaped(note)}" for note in one["mapping"]["notes"]]
+    link = one["link"]
+    lines.append(
+        f"  link        {link['member_id']}, by {link['how']} at {link['at']}"
+        if link
+        else "  link        none: not managed"
+    )
+    member = one["member"]
+    lines.append(
+        f"  in Dropbox  {member['status']}, {escaped(member['email'])}, external id {escaped(member['external_id']) or 'none'}"
+        if member
+        else "  in Dropbox  no account known"
+    )
+    for action in one["actions"][:10]:
+        why = escaped(action["reason"])
+        trouble = f"; {escaped(action['error'])} {escaped(action['hint'])}" if action["error"] else ""
+        lines.append(
+            f"  action      {action['settled_at'] or action['sent_at'] or action['planned_at']}  {action['action']} {action['state']}: {why}{trouble}"
+        )
+    if one["skipped"]:
+        lines.append(f"  next        nothing: {escaped(one['skipped'])}")
+    elif not one["next"]:
+        lines.append("  next        nothing: as it should be")
+    for wanted in one["next"]:
+        waits = (
+            f" (waits: {wanted['waits_for']}{' until ' + wanted['until'] if wanted['until'] else ''})"
+            if wanted["waits_for"]
+            else ""
+        )
+        lines.append(f"  next        {wanted['action']}: {escaped(wanted['reason'])}{waits}")
+    lines += [f"  note        {escaped(note)}" for note in one["notes"]]
+    if one["look_again"]:
+        lines.append(f"  looked at   again at {one['look_again']}")
+    return "\n".join(lines)

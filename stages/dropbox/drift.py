@@ -1,0 +1,58 @@
+"""The drift watcher: what admins do in Dropbox's console marks the persons in question as dirty. It decides nothing.
+
+The event log is a hint: unsorted, without ids, of unknown latency. The full comparison stays the truth.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pipeline.journal_port import Journal
+from pipeline.model import TeamEvent
+from pipeline.ports import Clock, Team
+
+OVERLAP = timedelta(minutes=5)
+"""The first look goes back this far: an event may be logged later than it happened."""
+
+MAX_PAGES = 50
+"""A look ends here even if the log says that there is more; the next look goes on from the stored cursor."""
+
+
+class DriftWatcher:
+    def __init__(self, team: Team, journal: Journal, clock: Clock) -> None:
+        self._team = team
+        self._journal = journal
+        self._clock = clock
+
+    async def look(self) -> int:
+        """Reads the log from where it stood; returns how many persons were marked. TeamReadError changes nothing."""
+        async with self._journal.reading():
+            cursor = await self._journal.get("drift_cursor") or ""
+            since_text = await self._journal.get("drift_since")
+        since = datetime.fromisoformat(since_text) if since_text else self._clock.now() - OVERLAP
+        marked = 0
+        for _ in range(MAX_PAGES):
+            page = await self._team.events(cursor, since)
+            now = self._clock.now()
+            async with self._journal.transaction():
+                guids = await self._concerned([event for event in page.events if not event.by_us])
+                await self._journal.mark_dirty(guids, "drift", now)
+                if page.reset_to is not None:
+                    # The log starts anew from there: what it can't tell any more, a comparison finds.
+                    cursor, since = "", page.reset_to
+                    await self._journal.put("drift_since", since.isoformat())
+                else:
+                    cursor = page.cursor
+                await self._journal.put("drift_cursor", cursor)
+            marked += len(guids)
+            if page.reset_to is None and not page.more:
+                break
+        return marked
+
+    async def _concerned(self, events: list[TeamEvent]) -> list[str]:
+        """The linked persons behind these events; everybody else is not looked at."""
+        ids = {event.member_id for event in events if event.member_id}
+        emails = {event.email for event in events if event.email and not event.member_id}
+        for members in (await self._journal.members.by_email(sorted(emails))).values():
+            ids |= {member.member_id for member in members}
+        return sorted((await self._journal.links.holders(sorted(ids))).values())

@@ -6,6 +6,12 @@ import sys
 
 OLDEST = (3, 11)
 
+OURS = ("config", "stages", "state")
+"""Import names that other packages on the package index bear as well (docs/decisions/0011-own-environment.md)."""
+
+MARK = "dropbox-ad-connector"
+"""Stands in the `__init__.py` of each of ours: an overwritten one lacks it."""
+
 
 def main() -> None:
     """Ends the process with the exit code of behaviour.md §10, modulo 256."""
@@ -13,9 +19,40 @@ def main() -> None:
         found = ".".join(str(part) for part in sys.version_info[:3])
         sys.stderr.write(f"exit code: -1: Python {found} is not supported; install Python 3.11 or newer\n")
         raise SystemExit(255)
+    stranger = find_stranger()
+    if stranger:
+        sys.stderr.write(
+            f"starting ad-connector: {stranger}\n"
+            "What to do: install the connector again, in a virtual environment of its own, and start it from there\n"
+            "exit code: -10\n"
+        )
+        raise SystemExit(246)
     from pipeline.cli import application
 
     application()
+
+
+def find_stranger() -> str:
+    """Which of our packages is somebody else's, in words; "" when all are ours. Imports none of them.
+
+    Another distribution with the same import name either stands before ours on the path, or was installed
+    into the same folder and overwrote it: the first shows by its place, the second by the missing mark.
+    """
+    import importlib.util
+    from pathlib import Path
+
+    home = Path(__file__).resolve().parent.parent
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            return f"the package {name!r} is missing"
+        place = Path(spec.origin).resolve() if spec.origin else None
+        if place is None or place.parent != home / name:
+            where = place or ", ".join(spec.submodule_search_locations or ())
+            return f"the package {name!r} that Python finds is another program's: {where}"
+        if MARK not in place.read_text(encoding="utf-8", errors="replace"):
+            return f"the package {name!r} was overwritten by another program's: {place}"
+    return ""
 
 
 if __name__ == "__main__":

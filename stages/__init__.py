@@ -1,1 +1,1 @@
-"""The outside systems, one folder each: directory (LDAP), dropbox (HTTP), mail (SMTP)."""
+"""The stages of dropbox-ad-connector, one folder an outside system: directory (LDAP), dropbox (HTTP), mail (SMTP)."""

@@ -34,6 +34,19 @@ class PlannerOptions:
     external_id_format: str = "ad-guid:{objectGUID}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A pass about some persons only; with `rows`, about exactly these actions (GUID, kind, changes)."""
+
+    guids: frozenset[str]
+    rows: frozenset[tuple[str, ActionKind, Profile]] | None = None
+
+    def allows(self, action: Action) -> bool:
+        if action.guid not in self.guids:
+            return False
+        return self.rows is None or (action.guid, action.kind, action.changes) in self.rows
+
+
 @dataclass(slots=True)
 class PlanReport:
     """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
@@ -68,10 +81,18 @@ class Planner:
         self._clock = clock
         self._options = options
 
-    async def plan(self, pass_id: int, nesting: Nesting, report: PlanReport, *, fresh: bool) -> int:
+    async def plan(
+        self,
+        pass_id: int,
+        nesting: Nesting,
+        report: PlanReport,
+        *,
+        fresh: bool,
+        selection: Selection | None = None,
+    ) -> int:
         """Decides about every dirty person; returns how many. `fresh`: the whole team was just listed.
 
-        Persons with a write under way are left for when it has settled.
+        `selection` limits it to some persons. Persons with a write under way are left for when it has settled.
         """
         decided = 0
         deferred: set[str] = set()
@@ -79,7 +100,9 @@ class Planner:
             async with self._journal.reading():
                 marks = [
                     mark
-                    for mark in await self._journal.dirty(BATCH + len(deferred))
+                    for mark in await self._journal.dirty(
+                        BATCH + len(deferred), selection.guids if selection else None
+                    )
                     if mark.guid not in deferred
                 ]
                 open_actions = await self._journal.outbox.open_of(mark.guid for mark in marks)
@@ -193,7 +216,9 @@ class Planner:
             await journal.set_notes([mark.guid for mark in marks], notes)
             await journal.clear_dirty(marks)
 
-    async def preview(self, guids: Sequence[str], nesting: Nesting, now: datetime) -> list[tuple[Subject, Decision]]:
+    async def preview(
+        self, guids: Sequence[str], nesting: Nesting, now: datetime
+    ) -> list[tuple[Subject, Decision]]:
         """What would be decided about these persons from what the journal knows; reads and changes nothing else."""
         async with self._journal.reading():
             facts = await self._facts(guids)
@@ -325,12 +350,16 @@ class Planner:
 
     # --- brake and order
 
-    async def release(self, report: PlanReport) -> bool:
+    async def release(self, report: PlanReport, selection: Selection | None = None) -> bool:
         """Lets the applier take what the brake lets pass, in a working order; holds the rest. True: something is held."""
         now = self._clock.now()
         journal = self._journal
         async with journal.transaction():
-            actions = {action.id: action for action in await journal.outbox.unreleased()}
+            actions = {
+                action.id: action
+                for action in await journal.outbox.unreleased()
+                if selection is None or selection.allows(action)
+            }
             if not actions:
                 report.held = ()
                 return False
@@ -384,7 +413,10 @@ def _shown(member: Member | None) -> Profile:
     if member is None:
         return Profile()
     return Profile(
-        email=member.email, given_name=member.given_name, surname=member.surname, external_id=member.external_id
+        email=member.email,
+        given_name=member.given_name,
+        surname=member.surname,
+        external_id=member.external_id,
     )
 
 

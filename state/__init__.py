@@ -1,1 +1,1 @@
-"""The journal: one SQLite file that knows what was seen, who is managed, and what is still to be done."""
+"""The journal of dropbox-ad-connector: one SQLite file that knows what was seen, who is managed, what is to be done."""

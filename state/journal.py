@@ -131,8 +131,13 @@ class Journal:
             ((guid, cause, text) for guid in guids),
         )
 
-    async def dirty(self, limit: int) -> list[Dirty]:
-        rows = await self.database.fetch("SELECT * FROM dirty ORDER BY seen_at, guid LIMIT ?", (limit,))
+    async def dirty(self, limit: int, only: frozenset[str] | None = None) -> list[Dirty]:
+        """The longest waiting first; `only` names the persons it may be about."""
+        among = None if only is None else dump(sorted(only))
+        rows = await self.database.fetch(
+            "SELECT * FROM dirty WHERE ? IS NULL OR guid IN (SELECT value FROM json_each(?)) ORDER BY seen_at, guid LIMIT ?",
+            (among, among, limit),
+        )
         return [
             Dirty(
                 guid=row["guid"],

@@ -22,6 +22,7 @@ from stages.directory.ldap import LdapDirectory
 from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions
 from stages.dropbox.applier import Applier, ApplierOptions
+from stages.dropbox.drift import DriftWatcher
 from stages.dropbox.options import DropboxOptions
 from stages.dropbox.reconciler import Reconciler
 from stages.dropbox.team import HttpTeam
@@ -173,6 +174,7 @@ def assemble(
     team: Team,
     mailer: Mailer | None,
     simulated: bool,
+    settle_alerts_seconds: float = 0,
 ) -> Assembly:
     """Puts stages and engine together. A simulated pass doesn't wait for leavers to settle: it only looks twice."""
     policy = policy_of(settings)
@@ -208,6 +210,7 @@ def assemble(
         journal,
         clock,
         repeat_hours=settings.mail.repeat_hours,
+        settle_seconds=settle_alerts_seconds,
         host_name=socket.gethostname(),
         log=_log_mail,
     )
@@ -220,8 +223,10 @@ def assemble(
         applier=applier,
         reconciler=Reconciler(team, journal, clock, external_id_format=settings.external_id.format),
         notifier=notifier,
+        drift=DriftWatcher(team, journal, clock),
     )
     options = EngineOptions(
+        drift_seconds=settings.dropbox.drift_poll_seconds,
         simulated=simulated,
         compare_every=timedelta(hours=settings.full_comparison.every_hours),
         settle=settle,

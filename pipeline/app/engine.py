@@ -28,12 +28,15 @@ from pipeline.ports import Clock, Team
 from pipeline.records import Node
 from stages.directory.poller import Poller
 from stages.dropbox.applier import Applier
+from stages.dropbox.drift import DriftWatcher
 from stages.dropbox.reconciler import Reconciler
 from stages.mail.notifier import Notifier
-from stages.planner import Planner
+from stages.planner import Planner, Selection
 
 RETRY_PATIENCE_SECONDS = 30.0
 """So long a single pass waits for its own retries; later ones are left to the next pass."""
+
+Select = Callable[[], Awaitable[Selection]]
 
 MAIL_PATIENCE_SECONDS = 60.0
 JOINED_CHECK_SECONDS = 900.0
@@ -45,6 +48,7 @@ class EngineOptions:
     simulated: bool = False
     compare_every: timedelta = timedelta(hours=24)
     settle: timedelta = timedelta(seconds=60)
+    drift_seconds: float = 30.0  # 0: the event log is not watched
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Parts:
     applier: Applier
     reconciler: Reconciler
     notifier: Notifier
+    drift: DriftWatcher
 
 
 @dataclass(slots=True)
@@ -87,14 +92,19 @@ class Engine:
         self._directory_trouble = _Trouble()
         self._team_trouble = _Trouble()
         self._full_wanted = False
+        self._select: Select | None = None
         self._joined_checked_at: datetime | None = None
         self.last_summary: PassSummary | None = None
         self.last_poll_at: datetime | None = None
 
     # --- one pass
 
-    async def run(self, *, full: bool = False) -> PassSummary:
-        """One pass from directory to Dropbox. Errors end the pass and stand in the summary; they don't raise."""
+    async def run(self, *, full: bool = False, select: Select | None = None) -> PassSummary:
+        """One pass from directory to Dropbox. Errors end the pass and stand in the summary; they don't raise.
+
+        `select` says after the directory was read which persons it is about.
+        """
+        self._select = select
         self._full_wanted = full
         async with self._stages():
             state = await self._open_pass(full=full)
@@ -150,6 +160,8 @@ class Engine:
             async with anyio.create_task_group() as tickers:
                 tickers.start_soon(self._tick, poll_seconds, wait_for_change)
                 tickers.start_soon(self._deliver)
+                if self._options.drift_seconds:
+                    tickers.start_soon(self._watch_drift)
                 await stop.wait()
                 tickers.cancel_scope.cancel()
             logger().info(Event.DRAINING, seconds=drain_seconds)
@@ -171,6 +183,25 @@ class Engine:
         while True:
             await self._parts.notifier.send_due()
             await self._clock.sleep(1.0)
+
+    async def _watch_drift(self) -> None:
+        """What admins do in the console is looked at within this time. Trouble with the log stops nothing else."""
+        troubled = False
+        while True:
+            try:
+                marked = await self._parts.drift.look()
+            except ConnectorError as error:
+                if not troubled:
+                    logger().warning(
+                        Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint
+                    )
+                troubled = True
+            else:
+                troubled = False
+                if marked:
+                    logger().info(Event.DRIFT_SEEN, people=marked)
+                    self._poll.poke()
+            await self._clock.sleep(self._options.drift_seconds)
 
     def nudge(self) -> None:
         """Somebody changed the outbox (approve, retry): look at it."""
@@ -295,7 +326,14 @@ class Engine:
         async with self._journal.transaction():
             await self._journal.ring_timers(now)
             await self._journal.outbox.wake_retries(now)
-        await parts.planner.plan(state.id, parts.poller.nesting, state.plan, fresh=compares)
+        if self._select is not None and state.selection is None:
+            state.selection = await self._select()
+            async with self._journal.transaction():
+                await self._journal.mark_dirty(sorted(state.selection.guids), "timer", now)
+        selection = state.selection
+        await parts.planner.plan(
+            state.id, parts.poller.nesting, state.plan, fresh=compares, selection=selection
+        )
         for note in state.plan.news:
             logger().info(
                 Event.PERSON_SKIPPED if note.kind is NoteKind.SKIPPED else Event.FAULT,
@@ -303,7 +341,7 @@ class Engine:
                 detail=note.detail,
             )
         state.plan.news.clear()
-        if await parts.planner.release(state.plan):
+        if await parts.planner.release(state.plan, selection):
             for held in state.plan.held:
                 logger().warning(
                     Event.BRAKE_HELD,
@@ -353,7 +391,8 @@ class Engine:
             return
         report = state.apply
         report.again = report.compare = False
-        await self._parts.applier.apply(report, harmless_only=ended)
+        only = state.selection.guids if state.selection else None
+        await self._parts.applier.apply(report, harmless_only=ended, only=only)
         if report.again and not ended:
             state.compare_wanted = state.compare_wanted or report.compare
             self._plan.poke()

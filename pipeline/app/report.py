@@ -16,7 +16,7 @@ from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import ConnectorError
 from pipeline.model import Action, Alert, Severity
 from stages.dropbox.applier import ApplyReport
-from stages.planner import PlanReport
+from stages.planner import PlanReport, Selection
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class PassState:
     has_planned: bool = False
     compare_wanted: bool = False
     seats: int = 0
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from pipeline.records import Edge, MirrorChange, Node
 from stages.directory.sight import Sight, stub_of, unreadable_note
 from stages.directory.walk import members_of, walk
 
-CHECKPOINT_REFRESH = timedelta(minutes=10)
+CHECKPOINT_REFRESH = timedelta(minutes=1)
 """An empty poll writes nothing, except that the checkpoint's age stays known."""
 
 
@@ -278,7 +278,7 @@ class Poller:
             else:
                 sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]
                 sight.added += [Edge(delta.guid, target.guid) for target in delta.added]
-        if delta.restored:
+        if is_back:
             # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells.
             parents = set(await self._directory.read_parents(delta.guid))
             before = {edge.parent for edge in sight.edges_to(nesting, delta.guid)}

@@ -8,6 +8,7 @@ from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Note, NoteKind
 from pipeline.model import Delta, Domain, Entry, Kind, Target
 from pipeline.records import Edge, Node
+from stages.directory.entries import is_foreign
 from stages.directory.walk import Walked
 
 
@@ -51,8 +52,7 @@ class Sight:
 
 def stub_of(target: Target, domain: Domain) -> Entry:
     """A member that can't be read: kept, so that the edge resolves when it becomes readable."""
-    dn = target.dn.lower()
-    foreign = bool(dn) and (not dn.endswith(domain.base_dn.lower()) or ",cn=foreignsecurityprincipals," in dn)
+    foreign = bool(target.dn) and is_foreign(target.dn, domain.base_dn)
     return Entry(guid=target.guid, kind=Kind.FOREIGN if foreign else Kind.OTHER, dn=target.dn, sid=target.sid)
 
 

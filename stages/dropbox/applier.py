@@ -89,8 +89,10 @@ class Applier:
         await self._read_back(left, report)
         return len(left)
 
-    async def apply(self, report: ApplyReport, *, harmless_only: bool = False) -> None:
-        """Sends until nothing is claimable. `harmless_only`: what suspends or removes nobody."""
+    async def apply(
+        self, report: ApplyReport, *, harmless_only: bool = False, only: frozenset[str] | None = None
+    ) -> None:
+        """Sends until nothing is claimable. `harmless_only`: what suspends or removes nobody; `only`: about these persons."""
         moved = anyio.Event()
         busy = 0
         ended_by: list[ConnectorError] = []
@@ -98,7 +100,7 @@ class Applier:
         async def work() -> None:
             nonlocal busy, moved
             while not ended_by:
-                batch = await self._claim(harmless_only=harmless_only)
+                batch = await self._claim(harmless_only=harmless_only, only=only)
                 if not batch:
                     if not busy:
                         moved.set()
@@ -123,12 +125,14 @@ class Applier:
         if ended_by:
             raise ended_by[0]
 
-    async def _claim(self, *, harmless_only: bool) -> list[Action]:
+    async def _claim(self, *, harmless_only: bool, only: frozenset[str] | None) -> list[Action]:
         """The next action, or as many invitations as one request takes; marked `sending` on disk."""
         without = DESTRUCTIVE if harmless_only else frozenset()
         now = self._clock.now()
         async with self._journal.transaction():
-            while ready := await self._journal.outbox.claimable(INVITES_A_REQUEST, without=without):
+            while ready := await self._journal.outbox.claimable(
+                INVITES_A_REQUEST, without=without, only=only
+            ):
                 first = ready[0]
                 batch = (
                     [action for action in ready if action.kind is first.kind]

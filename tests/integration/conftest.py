@@ -1,0 +1,88 @@
+"""A sandbox of its own for every test, and after every test the official SDK's validators over all that went to the team."""
+
+import importlib.util
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from sandbox.environment import Sandbox, SandboxOptions
+from sandbox.samba import missing_for_samba
+from sandbox.team import TeamSimulator
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CACHE = _ROOT / ".sandbox" / "cache"
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(f"integration_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+WORLD = _load("world")
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("samba")
+
+
+@pytest.fixture(scope="session")
+def portal():
+    with start_blocking_portal("asyncio") as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_world(portal, tmp_path):
+    """A factory: `make_world(seats=3, people=200, team={"page_cap": 2})`. Each world has its own domain, team and mailbox."""
+    if missing := missing_for_samba():
+        pytest.skip(missing)
+    with ExitStack() as stack:
+        worlds = []
+
+        def make(*, team=None, **options):
+            folder = tmp_path / f"w{len(worlds)}"
+            sandbox = Sandbox(folder, cache=_CACHE, options=SandboxOptions(**options))
+            if team:
+                sandbox.team = TeamSimulator(replace(sandbox.team.config, **team))
+            stack.enter_context(portal.wrap_async_context_manager(sandbox))
+            world = WORLD.World(sandbox, portal, exit_stack=stack)
+            worlds.append(world)
+            stack.callback(world.close)
+            return world
+
+        yield make
+        for world in worlds:
+            world.close()
+            world.check_exchanges()
+
+
+@pytest.fixture
+def world(make_world):
+    """The standard population, nobody in the team but its admin."""
+    return make_world()
+
+
+@pytest.fixture
+def settled(world):
+    """A world after its first pass, with every invitation accepted and noticed, and its timeline forgotten."""
+    world.ok("run")
+    world.accept_all()
+    world.ok("run")
+    world.forget_exchanges()
+    return world
+
+
+@pytest.fixture(scope="session")
+def tools():
+    """`wait_until`, `standard_emails` and the like."""
+    return WORLD

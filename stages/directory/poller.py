@@ -271,8 +271,10 @@ class Poller:
         entry = sight.entries.get(delta.guid)
         if entry is None:
             return
+        # USN polling shows an undelete only by a dead object that lives again.
+        is_back = delta.restored or (nesting.knows(delta.guid) and not nesting.scope.is_live(delta.guid))
         if entry.kind is Kind.GROUP:
-            if delta.members_unknown or delta.restored or nesting.scope.kind_of(delta.guid) is not Kind.GROUP:
+            if delta.members_unknown or is_back or nesting.scope.kind_of(delta.guid) is not Kind.GROUP:
                 present = await members_of(self._directory, entry)
                 sight.replace_members(nesting, delta.guid, present)
             else:

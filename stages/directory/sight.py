@@ -52,7 +52,7 @@ class Sight:
 
 def stub_of(target: Target, domain: Domain) -> Entry:
     """A member that can't be read: kept, so that the edge resolves when it becomes readable."""
-    foreign = bool(target.dn) and is_foreign(target.dn, domain.base_dn)
+    foreign = is_foreign(target.dn, domain.base_dn) or ",cn=foreignsecurityprincipals," in target.dn.lower()
     return Entry(guid=target.guid, kind=Kind.FOREIGN if foreign else Kind.OTHER, dn=target.dn, sid=target.sid)
 
 

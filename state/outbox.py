@@ -100,6 +100,15 @@ class Outbox:
         )
         return [action_of(row) for row in rows]
 
+    async def done_in_pass(self, pass_id: int) -> list[Action]:
+        """What a pass did, in order: what was settled as done between its begin and its end."""
+        rows = await self._database.fetch(
+            "SELECT action.* FROM action JOIN pass ON pass.id = ? WHERE state = 'done' AND settled_at >= pass.started "
+            "AND settled_at <= coalesce(pass.ended, settled_at) AND pass.simulated = 0 ORDER BY settled_at, action.id",
+            (pass_id,),
+        )
+        return [action_of(row) for row in rows]
+
     async def of_person(self, guid: str, limit: int = 20) -> list[Action]:
         """The newest first."""
         rows = await self._database.fetch(

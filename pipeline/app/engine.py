@@ -207,6 +207,10 @@ class Engine:
         """Somebody changed the outbox (approve, retry): look at it."""
         self._poll.poke()
 
+    async def quiet(self) -> None:
+        """Returns once everything that was asked for has been looked at."""
+        await self._load.wait_idle()
+
     def want_full(self) -> None:
         self._full_wanted = True
         self._poll.poke()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +15,7 @@ from config.settings import Settings
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
 from pipeline.app.report import PassSummary
+from pipeline.app.selected import plan_digest
 from pipeline.core.plan import NoteKind, label_of
 from pipeline.model import Action, Json, State
 from pipeline.ports import Clock, Directory, Team
@@ -141,9 +140,8 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
                 "hint": error.hint,
             },
         )
-    content = json.dumps([rows, held_sets], sort_keys=True).encode()
     return {
-        "plan": f"sha256:{hashlib.sha256(content).hexdigest()}",
+        "plan": plan_digest(rows, held_sets),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "simulation": True,
         "summary": counts,

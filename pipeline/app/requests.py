@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipeline.app.compose import Assembly
+from pipeline.app.reversal import plan_undo, write_undo
+from pipeline.app.selected import outcome_of_rows, parse_plan, select_person, select_rows
 from pipeline.errors import ControlError
-from pipeline.journal_port import Journal
 from pipeline.log import Event, logger
 from pipeline.model import Json
+from stages.planner import Selection
+from state.journal import Journal
 
 
 async def approve(journal: Journal, prefix: str, now: datetime) -> Json:
@@ -48,22 +51,34 @@ async def retry(journal: Journal, person: str, now: datetime, *, failed: bool) -
 class Requests:
     """The owner's end of the control channel."""
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, journal: Journal) -> None:
         self._assembly = assembly
+        self._journal = journal
 
     async def answer(self, request: Json) -> Json:
         assembly = self._assembly
         now = assembly.parts.clock.now()
         match request:
             case {"command": "approve", "hash": str(prefix)}:
-                reply = await approve(assembly.parts.journal, prefix, now)
+                reply = await approve(self._journal, prefix, now)
             case {"command": "retry"}:
                 reply = await retry(
-                    assembly.parts.journal,
+                    self._journal,
                     str(request.get("guid", "")),
                     now,
                     failed=bool(request.get("failed")),
                 )
+            case {"command": "undo", "pass": int(number)}:
+                planned = await plan_undo(self._journal, number, now)
+                reply = await write_undo(self._journal, planned, number, now)
+            case {"command": "mark", "guids": list(guids)}:
+                async with self._journal.transaction():
+                    await self._journal.mark_dirty([str(guid) for guid in guids], "retry", now)
+                reply = {"marked": len(guids)}
+            case {"command": "only", "person": str(person)}:
+                return await self._only(person, now)
+            case {"command": "apply", "plan": str(document)}:
+                return await self._apply(document, now)
             case {"command": "full"}:
                 assembly.engine.want_full()
                 return {"accepted": True}
@@ -75,3 +90,27 @@ class Requests:
                 )
         assembly.engine.nudge()
         return reply
+
+    async def _only(self, person: str, now: datetime) -> Json:
+        """The running watch sends what is due anyway: the person is looked at now, and the answer waits for it."""
+        selection = await select_person(self._journal, person)
+        await self._look_at(selection, now)
+        guid = next(iter(selection.guids))
+        async with self._journal.reading():
+            standing = (await self._journal.outbox.open_of([guid])).get(guid, [])
+        return {
+            "guid": guid,
+            "state": ", ".join(f"{one.kind.value} {one.state.value}" for one in standing)
+            or "as it should be",
+        }
+
+    async def _apply(self, document: str, now: datetime) -> Json:
+        rows = parse_plan(document, "the plan")
+        await self._look_at(select_rows(rows), now)
+        return await outcome_of_rows(self._journal, rows, now)
+
+    async def _look_at(self, selection: Selection, now: datetime) -> None:
+        async with self._journal.transaction():
+            await self._journal.mark_dirty(sorted(selection.guids), "timer", now)
+        self._assembly.engine.nudge()
+        await self._assembly.engine.quiet()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import approve, check, explain, history, plan, run, sandbox, status, watch
+from pipeline.cli import approve, check, explain, history, plan, rework, run, sandbox, status, watch
 from pipeline.cli.session import Invocation
 
 _app = typer.Typer(
@@ -44,9 +44,9 @@ def _globals(
     context.obj = Invocation(config=config, verbose=verbose, environ=os.environ)
 
 
-for _module in (run, watch, plan, status, explain, check, approve, history, sandbox):
+for _module in (run, watch, plan, status, explain, check, approve, rework, history, sandbox):
     _module.register(_app)
 
 
 def application() -> None:
-    _app()
+    _app(prog_name="ad-connector")  # else the usage says `python -m pipeline`

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import anyio
 import typer
@@ -13,10 +14,15 @@ from config.settings import Settings
 from pipeline import control
 from pipeline.app import compose, passes
 from pipeline.app.requests import Requests
+from pipeline.app.selected import select_person
 from pipeline.app.tables import plan_table
 from pipeline.cli.session import execute
+from pipeline.errors import ConfigurationError
+from stages.planner import Selection
 from state import lock
 from state.journal import Journal
+
+ONLY_PATIENCE_SECONDS = 120.0
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +35,19 @@ def register(app: typer.Typer) -> None:
         full: Annotated[
             bool, typer.Option("--full", help="read the whole scope and the whole team afresh")
         ] = False,
+        only: Annotated[str, typer.Option("--only", metavar="EMAIL|GUID", help="only this person")] = "",
     ) -> None:
         """One pass from the directory to Dropbox: the scheduled task."""
 
         async def body(settings: Settings) -> int:
             compose.refuse_unfinished(settings)
+            if (simulate or settings.simulation) and only:
+                raise ConfigurationError(
+                    "run for one person", "--only in simulation", "look at `ad-connector explain` instead"
+                )
             if simulate or settings.simulation:
                 return await _simulated(settings, full=full)
-            return await _real(settings, full=full)
+            return await _real(settings, full=full, only=only)
 
         execute(context, body, is_pass=True)
 
@@ -49,9 +60,13 @@ async def _simulated(settings: Settings, *, full: bool) -> int:
     return int(result.summary.code)
 
 
-async def _real(settings: Settings, *, full: bool) -> int:
+T = TypeVar("T")
+
+
+async def owned_pass(settings: Settings, command: str, act: Callable[[compose.Assembly], Awaitable[T]]) -> T:
+    """Runs `act` as the owner of the journal, with the control channel open beside it."""
     address = control.address_for(settings.journal.path)
-    with lock.acquire(settings.journal.path, "run", address):
+    with lock.acquire(settings.journal.path, command, address):
         async with AsyncExitStack() as stack:
             journal = await Journal.open(settings.journal.path)
             stack.push_async_callback(journal.close)
@@ -59,7 +74,25 @@ async def _real(settings: Settings, *, full: bool) -> int:
                 passes.assembled(settings, journal, simulated=False, outside=passes.Outside())
             )
             async with anyio.create_task_group() as tasks:
-                await tasks.start(partial(control.serve, address, Requests(assembly).answer, owns_lock=True))
-                summary = await assembly.engine.run(full=full)
+                await tasks.start(
+                    partial(control.serve, address, Requests(assembly, journal).answer, owns_lock=True)
+                )
+                result = await act(assembly)
                 tasks.cancel_scope.cancel()
+        return result
+
+
+async def _real(settings: Settings, *, full: bool, only: str) -> int:
+    async def act(assembly: compose.Assembly) -> int:
+        async def select() -> Selection:
+            return await select_person(assembly.parts.journal, only)
+
+        summary = await assembly.engine.run(full=full, select=select if only else None)
         return int(summary.code)
+
+    holder = lock.owner(settings.journal.path)
+    if only and holder is not None and holder.control:
+        reply = await control.ask(holder.control, {"command": "only", "person": only}, ONLY_PATIENCE_SECONDS)
+        typer.echo(f"the running {holder.command} looked at {reply['guid']}: {reply['state']}")
+        return 0
+    return await owned_pass(settings, "run", act)

@@ -61,7 +61,9 @@ async def _watch(settings: Settings, address: str) -> None:
             passes.assembled(settings, journal, simulated=False, outside=passes.Outside())
         )
         async with anyio.create_task_group() as tasks:
-            await tasks.start(partial(control.serve, address, Requests(assembly).answer, owns_lock=True))
+            await tasks.start(
+                partial(control.serve, address, Requests(assembly, journal).answer, owns_lock=True)
+            )
             tasks.start_soon(_heed_signals, stop, tasks.cancel_scope)
             await assembly.engine.watch(
                 poll_seconds=settings.directory.poll_seconds,

@@ -1,0 +1,157 @@
+"""`undo PASS`: the reverse of what a pass did, and what of it can't be undone. `replay`: old changes, today's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.app.explanation import nesting_of
+from pipeline.errors import ControlError
+from pipeline.model import Action, ActionKind, Json, Profile
+from pipeline.records import Pin
+from stages.planner import Planner
+from state.journal import Journal
+
+_REVERSE: dict[ActionKind, ActionKind | None] = {
+    ActionKind.INVITE: ActionKind.REVOKE_INVITE,
+    ActionKind.UPDATE: ActionKind.UPDATE,
+    ActionKind.SUSPEND: ActionKind.UNSUSPEND,
+    ActionKind.UNSUSPEND: ActionKind.SUSPEND,
+    ActionKind.REMOVE: ActionKind.RECOVER,
+    ActionKind.RECOVER: ActionKind.REMOVE,
+    ActionKind.REVOKE_INVITE: None,
+    ActionKind.RESEND_WELCOME: None,
+}
+
+_LOST: dict[ActionKind, str] = {
+    ActionKind.INVITE: "the invitation mail was sent; who has joined meanwhile is left as they are",
+    ActionKind.SUSPEND: "devices that were wiped stay wiped",
+    ActionKind.REMOVE: "devices that were wiped stay wiped; an account can be recovered for 7 days only",
+    ActionKind.REVOKE_INVITE: "the invitation can't be brought back; a person in the sync group is invited anew when they change there",
+    ActionKind.RESEND_WELCOME: "the mail was sent",
+    ActionKind.UPDATE: "the old address may have got a notice",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """`pins` hold the persons until the directory changes them; `lost` says what can't be undone, first."""
+
+    pins: tuple[Pin, ...]
+    rows: tuple[Json, ...]
+    lost: tuple[str, ...]
+
+
+def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
+    """Pure: the last done action of each person decides what undoes it; the oldest says what to go back to."""
+    reason = f"undo of pass {pass_id}"
+    by_person: dict[str, list[Action]] = {}
+    for action in actions:
+        by_person.setdefault(action.guid, []).append(action)
+    pins: list[Pin] = []
+    rows: list[Json] = []
+    lost: list[str] = []
+    for guid, done in sorted(by_person.items()):
+        updates = [one for one in done if one.kind is ActionKind.UPDATE]
+        others = [one for one in done if one.kind is not ActionKind.UPDATE]
+        last = others[-1] if others else updates[-1]
+        kind = _REVERSE.get(last.kind)
+        changes = Profile()
+        if kind is ActionKind.UPDATE:
+            changes = _old_values(updates)
+            if changes == Profile():
+                kind = None
+        pins.append(Pin(guid=guid, kind=kind, changes=changes, reason=reason, at=now))
+        rows.append(
+            {
+                "guid": guid,
+                "email": last.email,
+                "done": last.kind.value,
+                "undo": kind.value if kind else "nothing",
+                "cannot": _LOST.get(last.kind, ""),
+            }
+        )
+        if others and updates:
+            lost.append(f"{last.email}: the new names and e-mail of the same pass stay")
+        if last.kind in _LOST:
+            lost.append(f"{last.email}: {_LOST[last.kind]}")
+    return Reversal(pins=tuple(pins), rows=tuple(rows), lost=tuple(lost))
+
+
+def _old_values(updates: Sequence[Action]) -> Profile:
+    """What the fields that were changed showed before the first change. An external id is never given back."""
+    first = updates[0].before
+    changed = [one.changes for one in updates]
+    return Profile(
+        email=first.email if any(one.email for one in changed) else "",
+        given_name=first.given_name if any(one.given_name for one in changed) else "",
+        surname=first.surname if any(one.surname for one in changed) else "",
+    )
+
+
+async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
+    """ControlError for a pass that did nothing, or that is not known."""
+    async with journal.reading():
+        actions = await journal.outbox.done_in_pass(pass_id)
+    if not actions:
+        raise ControlError(
+            "undo a pass",
+            f"pass {pass_id} is not known or changed nothing",
+            "see `ad-connector journal show` for passes",
+        )
+    return reverse(pass_id, actions, now)
+
+
+async def write_undo(journal: Journal, reversal: Reversal, pass_id: int, now: datetime) -> Json:
+    """Pins the persons and marks them; the next pass sends what undoes, under the brake."""
+    guids = [pin.guid for pin in reversal.pins]
+    async with journal.transaction():
+        await journal.pin(reversal.pins)
+        await journal.mark_dirty(guids, "retry", now)
+        await journal.append(
+            [
+                {"kind": "action", "guid": guid, "state": "undo", "cause": f"undo of pass {pass_id}"}
+                for guid in guids
+            ],
+            now,
+        )
+    return {"persons": len(guids)}
+
+
+async def replay(
+    journal: Journal, planner: Planner, *, first: int, last: int | None, guid: str, now: datetime
+) -> list[Json]:
+    """What today's rules say about the persons of journaled changes: wanted now, against what stands in the outbox."""
+    nesting = await nesting_of(journal)
+    people: dict[str, list[int]] = {}
+    after = first - 1
+    while True:
+        async with journal.reading():
+            lines = await journal.entries(after=after, until=last, guid=guid)
+        if not lines:
+            break
+        after = lines[-1]["seq"]
+        for line in lines:
+            if line["kind"] in ("delta", "action", "link") and line["guid"]:
+                people.setdefault(line["guid"], []).append(line["seq"])
+    rows = []
+    for subject, decision in await planner.preview(sorted(people), nesting, now):
+        async with journal.reading():
+            standing = (await journal.outbox.open_of([subject.node.guid])).get(subject.node.guid, [])
+        wanted = [one.kind.value for one in decision.wanted]
+        present = [one.kind.value for one in standing]
+        rows.append(
+            {
+                "guid": subject.node.guid,
+                "email": subject.node.entry.email,
+                "changes": people[subject.node.guid],
+                "wanted": wanted,
+                "open": present,
+                "differs": wanted != present,
+                "why": decision.skipped
+                or "; ".join(one.reason for one in decision.wanted)
+                or "as it should be",
+            }
+        )
+    return rows

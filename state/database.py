@@ -234,7 +234,12 @@ class Database:
         """A consistent copy, safe beside a running owner. `target` must not exist."""
         async with self._lock:
             with anyio.CancelScope(shield=True), journal_errors("copy the journal", self.path):
-                await self._connection.execute("VACUUM INTO ?", (str(target),))
+                # query_only refuses even this (seen with SQLite 3.40.1); a read-only file stays read-only without it.
+                await self._connection.execute("PRAGMA query_only = 0")
+                try:
+                    await self._connection.execute("VACUUM INTO ?", (str(target),))
+                finally:
+                    await self._connection.execute(f"PRAGMA query_only = {int(self.read_only)}")
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):

@@ -207,6 +207,10 @@ class Engine:
         """Somebody changed the outbox (approve, retry): look at it."""
         self._poll.poke()
 
+    def troubles(self) -> tuple[str, ...]:
+        """What stands in the way at the moment, for monitors."""
+        return tuple(trouble.key for trouble in (self._directory_trouble, self._team_trouble) if trouble.key)
+
     async def quiet(self) -> None:
         """Returns once everything that was asked for has been looked at."""
         await self._load.wait_idle()

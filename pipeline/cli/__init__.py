@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import approve, check, explain, history, plan, rework, run, sandbox, status, watch
+from pipeline.cli import (
+    approve,
+    authorize,
+    check,
+    explain,
+    history,
+    plan,
+    rework,
+    run,
+    sandbox,
+    status,
+    watch,
+)
 from pipeline.cli.session import Invocation
 
 _app = typer.Typer(
@@ -44,7 +56,7 @@ def _globals(
     context.obj = Invocation(config=config, verbose=verbose, environ=os.environ)
 
 
-for _module in (run, watch, plan, status, explain, check, approve, rework, history, sandbox):
+for _module in (authorize, check, plan, run, watch, status, explain, approve, rework, history, sandbox):
     _module.register(_app)
 
 

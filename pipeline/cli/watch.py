@@ -16,10 +16,12 @@ import typer
 from config.settings import Settings
 from pipeline import control
 from pipeline.app import compose, passes
+from pipeline.app.health import reading_of
 from pipeline.app.requests import Requests
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError
 from pipeline.log import Event, logger
+from stages.service.health import serving
 from state import lock
 from state.journal import Journal
 
@@ -65,6 +67,9 @@ async def _watch(settings: Settings, address: str) -> None:
                 partial(control.serve, address, Requests(assembly, journal).answer, owns_lock=True)
             )
             tasks.start_soon(_heed_signals, stop, tasks.cancel_scope)
+            if settings.service.listen:
+                read = partial(reading_of, assembly, journal, poll_seconds=settings.directory.poll_seconds)
+                await stack.enter_async_context(serving(settings.service.listen, read))
             await assembly.engine.watch(
                 poll_seconds=settings.directory.poll_seconds,
                 wait_for_change=assembly.directory.wait_for_change,

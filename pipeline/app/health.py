@@ -1,0 +1,50 @@
+"""What `watch` tells its monitors: read from the engine and the journal."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pipeline.app.compose import Assembly
+from pipeline.app.overview import status_of
+from pipeline.errors import JournalError
+from pipeline.model import Json
+from stages.service.health import Reading
+from state.journal import Journal
+
+
+async def reading_of(assembly: Assembly, journal: Journal, *, poll_seconds: float) -> Reading:
+    """Ready: directory, Dropbox and journal all fine within the last two polls."""
+    engine = assembly.engine
+    now = assembly.parts.clock.now()
+    troubles = list(engine.troubles())
+    limit = timedelta(seconds=max(2 * poll_seconds, 10))
+    if engine.last_poll_at is None or now - engine.last_poll_at > limit:
+        since = engine.last_poll_at.isoformat() if engine.last_poll_at else "the start"
+        troubles.append(f"the directory was not read since {since}")
+    try:
+        status = await status_of(journal, now)
+    except JournalError as error:
+        return Reading(troubles=(*troubles, str(error)))
+    return Reading(troubles=tuple(troubles), values=_values(status, assembly, engine.last_poll_at))
+
+
+def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dict[tuple[str, str], float]:
+    pace = assembly.parts.team.pace()
+    values: dict[tuple[str, str], float] = {
+        ("managed_members", ""): status["managed"],
+        ("lag_seconds", ""): status["lag_seconds"],
+        ("held_actions", ""): status["pending"]["held"],
+        ("mails_waiting", ""): status["mails_waiting"],
+        ("requests_per_second", ""): pace.get("requests_per_second", 0.0),
+        ("requests_sent", ""): pace.get("sent", 0.0),
+        ("requests_refused", ""): pace.get("refused", 0.0),
+    }
+    values.update({("pending_actions", state): number for state, number in status["pending"].items()})
+    values.update({("members", name): number for name, number in status["by_status"].items()})
+    last = status["last_pass"]
+    if last is not None:
+        values["last_pass_exit_code", ""] = last["exit_code"]
+        values["last_pass_timestamp_seconds", ""] = datetime.fromisoformat(last["ended"]).timestamp()
+    if last_poll is not None:
+        values["last_poll_timestamp_seconds", ""] = last_poll.timestamp()
+    return values

@@ -1,0 +1,1 @@
+"""What `watch` shows to monitors, over HTTP on loopback."""

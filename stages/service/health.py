@@ -1,0 +1,109 @@
+"""Health and metrics of a running `watch`: `/healthz`, `/readyz`, `/metrics`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from pipeline.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How things stand. `troubles`: reasons not to be ready, empty when all is well. `values`: gauges by name, each
+    with an optional label, as {(name, label value): number}.
+    """
+
+    troubles: tuple[str, ...] = ()
+    values: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+Read = Callable[[], Awaitable[Reading]]
+
+_GAUGES = {
+    "managed_members": ("managed members on the team", ""),
+    "members": ("managed members by status", "status"),
+    "pending_actions": ("actions that are not done, by state", "state"),
+    "lag_seconds": ("age of the oldest change that was seen and is not carried out", ""),
+    "last_pass_exit_code": ("exit code of the last pass", ""),
+    "last_pass_timestamp_seconds": ("when the last pass ended", ""),
+    "last_poll_timestamp_seconds": ("when the directory was last read with success", ""),
+    "held_actions": ("actions held by the brake", ""),
+    "requests_per_second": ("the present pace towards Dropbox", ""),
+    "requests_sent": ("requests sent to Dropbox by this process", ""),
+    "requests_refused": ("requests that Dropbox refused for their rate", ""),
+    "mails_waiting": ("alert mails not yet delivered", ""),
+}
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Takes HOST:PORT apart; ConfigurationError."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationError("read service.listen", f"service.listen: {listen!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+@asynccontextmanager
+async def serving(listen: str, read: Read) -> AsyncIterator[str]:
+    """Serves until the context ends; yields the address. ConfigurationError where the port can't be had."""
+    host, port = parse_listen(listen)
+    application = web.Application()
+    application.router.add_get("/healthz", _alive)
+    application.router.add_get("/readyz", _ready(read))
+    application.router.add_get("/metrics", _metrics(read))
+    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port, shutdown_timeout=2.0).start()
+        except OSError as error:
+            raise ConfigurationError(
+                "open the health port",
+                f"service.listen: {listen}: {error.strerror}",
+                'choose a free port, or set it to ""',
+            ) from error
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def _alive(_request: web.Request) -> web.Response:
+    return web.Response(text="alive\n")
+
+
+def _ready(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        reading = await read()
+        body = json.dumps({"ready": not reading.troubles, "reasons": list(reading.troubles)})
+        return web.Response(
+            text=body + "\n", status=503 if reading.troubles else 200, content_type="application/json"
+        )
+
+    return answer
+
+
+def _metrics(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        reading = await read()
+        registry = CollectorRegistry()
+        gauges = {
+            name: Gauge(f"ad_connector_{name}", text, [label] if label else [], registry=registry)
+            for name, (text, label) in _GAUGES.items()
+        }
+        ready = Gauge(
+            "ad_connector_ready", "1 when directory, Dropbox and journal are fine", registry=registry
+        )
+        ready.set(0 if reading.troubles else 1)
+        for (name, label), value in reading.values.items():
+            gauge = gauges[name].labels(label) if label else gauges[name]
+            gauge.set(value)
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return answer

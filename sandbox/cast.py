@@ -28,6 +28,7 @@ def _people(surnames: tuple[str, ...] | list[str], ou: str, count: int) -> tuple
 
 
 _CARE = _people(_CARE_SURNAMES, "Care", 40)
+CARE_EMAILS = frozenset(person.mail for person in _CARE)
 
 FIRST = replace(
     STANDARD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import anyio
 from rich import box
@@ -78,9 +78,13 @@ class Narrator:
     def expect(self, sentence: str, truth: object, found: str = "") -> None:
         """Says the sentence, as something that was looked at. NotAsTold when it does not hold."""
         if not truth:
-            raise NotAsTold(f"{sentence}{f' (found: {found})' if found else ''}")
+            self.fail(sentence, found)
         self.held += 1
         self.console.print(Text.assemble(("  ok  ", "green"), sentence))
+
+    @staticmethod
+    def fail(sentence: str, found: str) -> NoReturn:
+        raise NotAsTold(f"{sentence}{f' (found: {found})' if found else ''}")
 
     def expect_equal(self, sentence: str, found: T, told: T) -> None:
         self.expect(sentence, found == told, f"{found!r} instead of {told!r}")

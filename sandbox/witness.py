@@ -43,6 +43,9 @@ class Witness:
         """Whatever is no known read counts as a write, refused ones too."""
         return [one for one in self.since(mark) if not _is_read(one.route)]
 
+    def reads(self, mark: int) -> list[Exchange]:
+        return [one for one in self.since(mark) if _is_read(one.route)]
+
     def invitations_requested(self, mark: int) -> list[Exchange]:
         return [one for one in self.since(mark) if one.route == "team/members/add_v2"]
 
@@ -61,8 +64,9 @@ class Witness:
 
     # --- people
 
-    def member(self, email: str) -> Member:
-        return self._simulator.console.member(email)
+    def found(self, email: str) -> Member | None:
+        """Who has this e-mail, removed ones too."""
+        return next((member for member in self._team.members if member.email == email), None)
 
     def accept(self, email: str) -> None:
         self._simulator.console.accept(email)
@@ -95,7 +99,7 @@ class Witness:
         counts: dict[str, int] = getattr(self._team.effects, effect)
         return max(counts.values(), default=0)
 
-    def invited(self, emails: set[str]) -> dict[str, int]:
+    def invited(self, emails: frozenset[str]) -> dict[str, int]:
         counts = self._team.effects.invitations
         return {email: counts[email] for email in emails if counts[email]}
 

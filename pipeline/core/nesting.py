@@ -75,13 +75,26 @@ class Nesting:
     def take_changes(self) -> tuple[Changes, dict[str, str]]:
         """Who entered and left the scope since last time, and for each who left, why."""
         changes = self.scope.take_changes()
-        direct = {removal.child: removal.text for removal in self._removals}
-        groups = [
-            removal.text for removal in self._removals if self.scope.kind_of(removal.child) is Kind.GROUP
-        ]
-        fallback = groups[0] if groups else "no longer in the sync group"
+        causes = self._causes()
         self._removals.clear()
-        return changes, {guid: direct.get(guid, fallback) for guid in changes.left}
+        return changes, {guid: causes.get(guid, "no longer in the sync group") for guid in changes.left}
+
+    def _causes(self) -> dict[str, str]:
+        """For everybody at or below what was removed, why; who is reached by several removals, by the first."""
+        causes = {removal.child: removal.text for removal in self._removals}
+        walked: set[str] = set()
+        for removal in self._removals:
+            pending = [removal.child]
+            while pending:
+                guid = pending.pop()
+                if guid in walked or self.scope.kind_of(guid) is not Kind.GROUP:
+                    continue
+                walked.add(guid)
+                below = [*self.scope.members(guid, primary=False), *self.scope.members(guid, primary=True)]
+                for child in below:
+                    causes.setdefault(child, removal.text)
+                pending += below
+        return causes
 
     def path(self, guid: str) -> tuple[str, ...]:
         return tuple(self.name(group) for group in self.scope.path(guid))

@@ -21,7 +21,7 @@ def _configuration(folder: Path, url: str, key: str) -> Path:
     file = folder / "connector.toml"
     file.touch(mode=0o600)
     file.write_text(
-        f'[directory]\nservers = ["ldaps://127.0.0.1"]\n[dropbox]\napp_key = "{key}"\napi_url = "{url}"\n'
+        f'[directory]\nservers = ["ldaps://127.0.0.1"]\nusername = "svc@example.test"\npassword = "env:NOT_NEEDED_HERE"\n[dropbox]\napp_key = "{key}"\napi_url = "{url}"\n'
         'refresh_token = "file:dropbox.token"\n'
     )
     return file

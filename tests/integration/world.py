@@ -226,6 +226,20 @@ class World:
     def accept_all(self):
         return self.console("accept_all")
 
+    def join_standard_people(self):
+        """As if an earlier journal had invited them, and all had accepted."""
+        emails = standard_emails()
+
+        def join():
+            for person in STANDARD.people:
+                if person.mail in emails:
+                    console = self.team.console
+                    console.add(person.mail, given_name=person.given_name, surname=person.surname, welcome=False)
+                    console.set_external_id(person.mail, f"ad-guid:{self.sandbox.guids[person.name]}")
+                    console.accept(person.mail)
+
+        self.inside(join)
+
     def effects(self):
         return self.inside(lambda: self.team.team.effects.as_json())
 

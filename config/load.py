@@ -135,7 +135,7 @@ def _located(path: Path | str | None, environ: Mapping[str, str]) -> Path | None
             raise ConfigurationError(
                 "finding the configuration",
                 f"{str(file)!r}, named by {by}, does not exist",
-                "name an existing file, or run `ad-connector configure` to write one",
+                "name an existing file; config/connector.example.toml shows all keys",
             )
         return file
     looked = places(environ)
@@ -147,7 +147,7 @@ def _located(path: Path | str | None, environ: Mapping[str, str]) -> Path | None
     raise ConfigurationError(
         "finding the configuration",
         f"no file found; looked at {', '.join(str(place) for place in looked)}",
-        "run `ad-connector configure` to write one, or name one with --config",
+        "write one (config/connector.example.toml shows all keys), or name one with --config",
     )
 
 

@@ -161,6 +161,7 @@ class Assembly:
     settings: Settings
 
     async def close(self) -> None:
+        self.engine.close()
         await self.directory.close()
         await self.parts.team.close()
 

@@ -97,6 +97,11 @@ class Engine:
         self.last_summary: PassSummary | None = None
         self.last_poll_at: datetime | None = None
 
+    def close(self) -> None:
+        """Lets go of the streams; nothing runs any more."""
+        for wakeups in (self._poll, self._plan, self._apply):
+            wakeups.close()
+
     # --- one pass
 
     async def run(self, *, full: bool = False, select: Select | None = None) -> PassSummary:

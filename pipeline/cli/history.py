@@ -14,6 +14,7 @@ import anyio
 import typer
 
 from config.settings import Settings
+from pipeline.app.renderings import plain_cell
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
 from pipeline.model import Json
@@ -95,7 +96,7 @@ def register(app: typer.Typer) -> None:
                     writer.writeheader()
                 async for line in journal.export(since=moment, guid=guid):
                     if form is Format.CSV:
-                        writer.writerow({name: _plain(line[name]) for name in COLUMNS})
+                        writer.writerow({name: plain_cell(line[name]) for name in COLUMNS})
                     else:
                         typer.echo(json.dumps(line, ensure_ascii=False))
             finally:
@@ -136,16 +137,6 @@ def _line(line: Json) -> str:
         line["cause"],
     ]
     return "  ".join(part for part in parts if part)
-
-
-def _plain(value: object) -> str:
-    """A spreadsheet runs what begins like a formula: it gets an apostrophe in front."""
-    text = "" if value is None else str(value)
-    return (
-        f"'{text}"
-        if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not text.lstrip("-").isdigit()
-        else text
-    )
 
 
 def _moment(text: str) -> datetime | None:

@@ -13,21 +13,25 @@ from rich.console import Console
 
 from config.settings import Settings
 from pipeline.app import compose, passes
+from pipeline.app.renderings import plan_csv, plan_html
 from pipeline.app.tables import plan_table
 from pipeline.cli.session import complain, execute
 from pipeline.errors import RightsError
+from pipeline.model import Json
 
 
 class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
+    HTML = "html"
 
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector plan --format json --out plan.json")
     def plan(
         context: typer.Context,
-        form: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+        form: Annotated[Format, typer.Option("--format", help="table, json, csv or html")] = Format.TABLE,
         out: Annotated[Path | None, typer.Option("--out", help="write it to this file")] = None,
         full: Annotated[bool, typer.Option("--full", help="read everything afresh")] = False,
     ) -> None:
@@ -36,11 +40,7 @@ def register(app: typer.Typer) -> None:
         async def body(settings: Settings) -> int:
             compose.refuse_unfinished(settings)
             result = await passes.simulate(settings, full=full)
-            text = (
-                json.dumps(result.plan, ensure_ascii=False, indent=1)
-                if form is Format.JSON
-                else _table(result.plan, wide=out is not None)
-            )
+            text = _render(result.plan, form, wide=out is not None)
             if out is None:
                 typer.echo(text)
             else:
@@ -51,7 +51,19 @@ def register(app: typer.Typer) -> None:
         execute(context, body)
 
 
-def _table(plan: dict[str, object], *, wide: bool) -> str:
+def _render(plan: Json, form: Format, *, wide: bool) -> str:
+    match form:
+        case Format.JSON:
+            return json.dumps(plan, ensure_ascii=False, indent=1)
+        case Format.CSV:
+            return plan_csv(plan)
+        case Format.HTML:
+            return plan_html(plan)
+        case Format.TABLE:
+            return _table(plan, wide=wide)
+
+
+def _table(plan: Json, *, wide: bool) -> str:
     buffer = io.StringIO()
     console = Console(
         file=buffer, width=160 if wide else None, highlight=False, force_terminal=False if wide else None

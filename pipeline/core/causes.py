@@ -23,7 +23,7 @@ _ENDINGS = {
     -10: (
         Severity.CRITICAL,
         "the configuration is invalid",
-        "fix the key, or run `ad-connector configure`",
+        "fix the key",
     ),
     -11: (
         Severity.CRITICAL,

@@ -53,6 +53,7 @@ class Poller:
         self._clock = clock
         self._options = options
         self._nesting: Nesting | None = None
+        self._is_ahead = False  # the nesting has taken changes that the journal has not
         self._roots: dict[str, Entry] = {}
         self._blind: tuple[Note, ...] = ()
 
@@ -83,7 +84,7 @@ class Poller:
             or self._is_stale(checkpoint, domain, started)
         ):
             return await self._read_fully(domain, started, unconfirmed)
-        if self._nesting is None:
+        if self._nesting is None or self._is_ahead:
             await self._load_nesting()
         try:
             return await self._read_changes(checkpoint, domain, started, unconfirmed)
@@ -186,6 +187,7 @@ class Poller:
             groups = await self._journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
         nesting.load(nodes, edges, {guid: node.entry.name for guid, node in groups.items()})
         self._nesting = nesting
+        self._is_ahead = False
 
     def _new_nesting(self) -> Nesting:
         excluded = self._roots.get("exclude_group")
@@ -204,8 +206,11 @@ class Poller:
         if not seen.relevant and not confirmed:
             await self._keep_checkpoint(checkpoint, newest, started)
             return PollResult(changes=0, full=False, notes=self._blind)
+        # When the commit fails, the same changes come again: a nesting that has them already would tell of nobody.
+        self._is_ahead = True
         change = self._apply_to_nesting(seen, started, {node.guid for node in confirmed})
         await self._commit(change, newest, started, seen.old)
+        self._is_ahead = False
         return PollResult(changes=len(seen.relevant), full=False, notes=self._blind)
 
     async def _keep_checkpoint(self, old: Checkpoint, new: Checkpoint, now: datetime) -> None:
@@ -391,6 +396,7 @@ class Poller:
         )
         await self._commit(change, checkpoint, started, {}, full=True)
         self._nesting = nesting
+        self._is_ahead = False
         return PollResult(changes=len(listed - before) + len(left), full=True, notes=self._blind + blocked)
 
     async def know_departed(self, guids: Sequence[str]) -> frozenset[str]:

@@ -1,0 +1,66 @@
+"""A plan as CSV for spreadsheets and as a page to mail to one's boss."""
+
+from __future__ import annotations
+
+import csv
+import io
+from importlib import resources
+
+from pipeline.model import Json
+from pipeline.redaction import escaped
+
+COLUMNS = ("action", "email", "guid", "reason", "detail")
+
+
+def plain_cell(value: object) -> str:
+    """A spreadsheet runs what begins like a formula (CWE-1236): such text gets an apostrophe in front."""
+    text = "" if value is None else escaped(str(value))
+    is_number = text.lstrip("-").isdigit()
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else text
+
+
+def plan_csv(plan: Json) -> str:
+    """One row an action, then one a held action, one a skipped person."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in plan["actions"]:
+        writer.writerow(
+            [
+                plain_cell(cell)
+                for cell in (row["action"], row["email"], row["guid"], row["reason"], _detail(row))
+            ]
+        )
+    for held in plan["held"]:
+        for row in held["actions"]:
+            cells = (f"held: {row['action']}", row["email"], row["guid"], row["reason"], held["hash"])
+            writer.writerow([plain_cell(cell) for cell in cells])
+    for row in plan["skipped"]:
+        writer.writerow(
+            [plain_cell(cell) for cell in ("skipped", row["email"], row["guid"], row["reason"], row["dn"])]
+        )
+    return buffer.getvalue().rstrip("\n")
+
+
+def plan_html(plan: Json) -> str:
+    """A page of its own; every text from the directory is escaped."""
+    from jinja2 import Environment, select_autoescape
+
+    source = (resources.files("pipeline.app") / "templates" / "plan.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    return environment.from_string(source).render(plan=_shown(plan))
+
+
+def _shown(value: object) -> object:
+    """Control and direction characters made visible, all the way down."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, dict):
+        return {key: _shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return value
+
+
+def _detail(row: Json) -> str:
+    return "; ".join(f"{key}={value}" for key, value in row["detail"].items())

@@ -283,7 +283,10 @@ class HistoryRun:
             "excluded, against the domain", mirror.excluded, self._world.truth(self._world.excluded).people
         )
         dead = {guid for guid, node in mirror.nodes.items() if not node.live}
-        self._same("dead", dead, set(mirror.nodes) & set(self._world.dead))
+        self._same("dead, but alive in the domain", dead - set(self._world.dead), set())
+        # Somebody who was neither listed nor linked may have died unnoticed while a full read looked elsewhere.
+        asked_for = mirror.links & set(mirror.nodes)
+        self._same("linked and dead", dead & asked_for, set(self._world.dead) & asked_for)
         self._was_listed |= mirror.listed
         for guid, node in mirror.nodes.items():
             has_left = guid in self._was_listed and not node.listed

@@ -7,7 +7,7 @@ import sys
 OLDEST = (3, 11)
 
 OURS = ("config", "stages", "state")
-"""Import names that other packages on the package index bear as well (docs/decisions/0011-own-environment.md)."""
+"""Import names that other packages on the package index bear as well (docs/decisions/0011-an-environment-of-its-own.md)."""
 
 MARK = "dropbox-ad-connector"
 """Stands in the `__init__.py` of each of ours: an overwritten one lacks it."""

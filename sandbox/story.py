@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from pipeline.errors import ConnectorError
-from sandbox.acts import Story
+from sandbox.story_chapters import Story
 from sandbox.narration import Narrator, NotAsTold
 from sandbox.samba_host import SambaError
 from sandbox.scene import Scene

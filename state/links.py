@@ -138,6 +138,20 @@ class Links:
             found.update((row["member_id"], row["guid"]) for row in rows)
         return found
 
+    async def count_by_match(self) -> dict[str, int]:
+        """How the members of the team were matched with persons: by way, and those nobody was matched with."""
+        rows = await self._database.fetch(
+            "SELECT link.how, count(*) AS number FROM link JOIN member USING (member_id) WHERE status <> 'removed' GROUP BY link.how"
+        )
+        found = {row["how"]: row["number"] for row in rows}
+        found["unmanaged"] = int(
+            await self._database.value(
+                "SELECT count(*) FROM member WHERE status <> 'removed' AND member_id NOT IN (SELECT member_id FROM link)"
+            )
+            or 0
+        )
+        return found
+
     async def all_guids(self) -> list[str]:
         return [row["guid"] for row in await self._database.fetch("SELECT guid FROM link")]
 

@@ -80,7 +80,8 @@ async def simulate(settings: Settings, *, full: bool, outside: Outside | None = 
                 one for one in await journal.outbox.done_since(summary.started) if one.state is State.DONE
             ]
             held = await journal.outbox.in_state(State.HELD)
-        return Simulated(summary=summary, plan=plan_document(summary, actions, held))
+            matches = await journal.links.count_by_match()
+        return Simulated(summary=summary, plan={**plan_document(summary, actions, held), "matches": matches})
 
 
 async def _copy(source: Path, target: Path) -> None:

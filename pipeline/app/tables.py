@@ -48,6 +48,20 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
     for row in plan["errors"]:
         who = f"{_cell(row['email'])}: " if row["email"] else ""
         console.print(f"[bold red]{who}{_cell(row['error'])}[/] {_cell(row['hint'])}")
+    matches = plan.get("matches") or {}
+    if matches:
+        # "invited" counts those whom this very plan would invite.
+        words = {
+            "invited": "invited by us",
+            "external_id": "matched by external id",
+            "legacy": "matched by the old connector's id",
+            "email": "matched by e-mail",
+            "unmanaged": "of the team not managed: never touched",
+        }
+        console.print(
+            "\nMembers: "
+            + ", ".join(f"{number} {words.get(how, _cell(how))}" for how, number in sorted(matches.items()))
+        )
     code = ExitCode(plan["exit_code"])
     console.print(f"\nNothing was written to Dropbox. {plan['plan']}")
     if code:

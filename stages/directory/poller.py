@@ -20,7 +20,7 @@ from pipeline.errors import (
     GroupReplaced,
 )
 from pipeline.journal_port import Journal
-from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Target
+from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Source, Target
 from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, MirrorChange, Node
 from stages.directory.sight import Sight, stub_of, unreadable_note
@@ -254,6 +254,12 @@ class Poller:
                 )
         for delta in known:
             await self._look_at_edges(delta, sight, rids)
+        for group, members in sight.doubted.items():
+            if group in sight.dead or not nesting.scope.is_live(group):
+                continue
+            # `memberOf` may be unreadable and then looks like none: only the group itself proves that a link is gone.
+            present = {target.guid for target in await self._directory.read_members(group)}
+            sight.removed += [Edge(group, member) for member in members if member not in present]
         below = {edge.child: Target(guid=edge.child, dn="") for edge in sight.added}
         named = {target.guid: target for delta in known for target in delta.added}
         new = [
@@ -285,14 +291,15 @@ class Poller:
             else:
                 sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]
                 sight.added += [Edge(delta.guid, target.guid) for target in delta.added]
-        if is_back:
-            # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells.
+        if is_back or self._directory.source is Source.USN:
+            # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells. Sequence
+            # numbers don't even tell that an object was away, when it was deleted and restored between two polls.
             parents = set(await self._directory.read_parents(delta.guid))
-            before = {edge.parent for edge in sight.edges_to(nesting, delta.guid)}
             sight.added += [
                 Edge(parent, delta.guid) for parent in parents if nesting.scope.kind_of(parent) is Kind.GROUP
             ]
-            sight.removed += [Edge(parent, delta.guid) for parent in before - parents]
+            for parent in nesting.scope.parents(delta.guid) - parents:
+                sight.doubted.setdefault(parent, []).append(delta.guid)
         if entry.kind is Kind.USER:
             old = sight.old.get(delta.guid)
             before_rid = old.entry.primary_group_rid if old else None

@@ -23,6 +23,7 @@ class Sight:
         self.unseen: dict[str, Target] = {}
         self.added: list[Edge] = []
         self.removed: list[Edge] = []
+        self.doubted: dict[str, list[str]] = {}  # group → members that seem to have lost their link to it
         self.old: dict[str, Node] = {}
         self._stubs: list[Entry] = []
 
@@ -45,9 +46,6 @@ class Sight:
         }
         self.added += sorted(wanted - before, key=lambda edge: (edge.child, edge.primary))
         self.removed += sorted(before - wanted, key=lambda edge: (edge.child, edge.primary))
-
-    def edges_to(self, nesting: Nesting, child: str) -> list[Edge]:
-        return [Edge(parent, child) for parent in nesting.scope.parents(child)]
 
 
 def stub_of(target: Target, domain: Domain) -> Entry:

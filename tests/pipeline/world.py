@@ -22,6 +22,7 @@ from pipeline.app import passes
 from pipeline.app.compose import Assembly, assemble
 from pipeline.app.passes import Outside, Simulated
 from pipeline.app.report import PassSummary
+from pipeline.errors import DirectoryBusy, TeamReadError
 from pipeline.model import ActionKind, Member, Outcome, Profile, State, Status
 from stages.directory.memory import MemoryDirectory
 from stages.dropbox.memory import MemoryTeam
@@ -72,17 +73,33 @@ class Gate:
         self.scope: anyio.CancelScope | None = None
         self.died_in = ""
         self._faults: list[tuple[str, int, BaseException]] = []
+        self._reads = 0
+        self._fail_at: tuple[int, list[str]] | None = None
 
     def reset(self) -> None:
         self.crossings.clear()
+        self._fail_at = None
+        self._reads = 0
         self.die_at = 0
         self.died_in = ""
 
     def fail(self, name: str, error: BaseException, *, call: int = 1) -> None:
         self._faults.append((name, self.crossings.count(name) + call, error))
 
+    def fail_at(self, number: int, told: list[str]) -> None:
+        """The `number`-th read from now, of whatever, fails as such a read does; `told` learns which it was."""
+        self._fail_at = (number, told)
+        self._reads = 0
+
     async def enter(self, name: str) -> None:
         self.crossings.append(name)
+        if self._fail_at is not None and name.startswith(("directory.", "team.read")):
+            self._reads += 1
+            if self._reads == self._fail_at[0]:
+                self._fail_at[1].append(name)
+                if name == "team.read":
+                    raise TeamReadError("read the team", "no answer")
+                raise DirectoryBusy(name, "the connection broke")
         for fault in self._faults:
             if fault[:2] == (name, self.crossings.count(name)):
                 self._faults.remove(fault)

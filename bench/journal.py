@@ -17,7 +17,7 @@ from pipeline.app.overview import status_of
 from state.journal import Journal
 
 BATCH = 5_000
-STATEMENT = "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+STATEMENT = "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def _rows(count: int) -> list[dict[str, object]]:
@@ -50,7 +50,18 @@ def _append_bare(folder: Path, count: int) -> float:
     schema = (Path(__file__).parent.parent / "state" / "schema.sql").read_text(encoding="utf-8")
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
     connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + schema)
-    row = ("2026-11-23T00:00:00.000000Z", "delta", "", "", "", "", "changed", None, '{"attributes":["sn"]}')
+    row = (
+        "2026-11-23T00:00:00.000000Z",
+        "delta",
+        "",
+        "",
+        "",
+        "",
+        "changed",
+        None,
+        '{"attributes":["sn"]}',
+        "0" * 32,
+    )
     rows = [(*row[:2], f"00000000-0000-4000-8000-{number % 1000:012d}", *row[3:]) for number in range(BATCH)]
     started = time.perf_counter()
     for _ in range(count // BATCH):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -61,23 +62,32 @@ class Journal:
     async def append(self, rows: Iterable[Mapping[str, Any]], at: datetime) -> None:
         """Rows may have kind, guid, email, action, state, cause, pass_id, detail (a dict)."""
         text = stamp(at)
+        chain = await self.chain_end()
+        lines = []
+        for row in rows:
+            line = (
+                text,
+                row["kind"],
+                row.get("guid", ""),
+                row.get("email", ""),
+                row.get("action", ""),
+                row.get("state", ""),
+                row.get("cause", ""),
+                row.get("pass_id"),
+                dump(row.get("detail", {})),
+            )
+            chain = link_of_chain(chain, line)
+            lines.append((*line, chain))
         await self.database.execute_many(
-            "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (
-                    text,
-                    row["kind"],
-                    row.get("guid", ""),
-                    row.get("email", ""),
-                    row.get("action", ""),
-                    row.get("state", ""),
-                    row.get("cause", ""),
-                    row.get("pass_id"),
-                    dump(row.get("detail", {})),
-                )
-                for row in rows
-            ),
+            "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            lines,
         )
+
+    async def chain_end(self) -> str:
+        """The chain of the newest line; of a log that was compacted to nothing, what it ended with."""
+        newest = await self.database.value("SELECT chain FROM log ORDER BY seq DESC LIMIT 1")
+        return str(newest) if newest is not None else await self.get("chain_base") or ""
 
     async def entries(
         self,
@@ -274,6 +284,12 @@ class Journal:
             if not lines:
                 return
             after = lines[-1]["seq"]
+
+
+def link_of_chain(before: str, line: Sequence[Any]) -> str:
+    """The chain value of a line: 32 hex digits of SHA-256 over the chain before and every field."""
+    content = before + "\x1e" + "\x1f".join("" if field is None else str(field) for field in line)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _line(row: Row) -> Json:

@@ -29,7 +29,8 @@ CREATE TABLE log (
     state TEXT NOT NULL DEFAULT '',
     cause TEXT NOT NULL DEFAULT '',
     pass_id INTEGER,
-    detail TEXT NOT NULL DEFAULT '{}'
+    detail TEXT NOT NULL DEFAULT '{}',
+    chain TEXT NOT NULL              -- hash over this line and the chain of the one before: a hole or a change shows
 );
 CREATE INDEX log_guid ON log (guid, seq) WHERE guid <> '';
 CREATE INDEX log_email ON log (email, seq) WHERE email <> '';

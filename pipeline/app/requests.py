@@ -11,6 +11,7 @@ from pipeline.errors import ControlError
 from pipeline.log import Event, logger
 from pipeline.model import Json
 from stages.planner import Selection
+from state import upkeep
 from state.journal import Journal
 
 
@@ -79,6 +80,8 @@ class Requests:
                 return await self._only(person, now)
             case {"command": "apply", "plan": str(document)}:
                 return await self._apply(document, now)
+            case {"command": "compact", "before": str(before)}:
+                return dict(await upkeep.compact(self._journal, datetime.fromisoformat(before)))
             case {"command": "full"}:
                 assembly.engine.want_full()
                 return {"accepted": True}

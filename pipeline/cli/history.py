@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,11 @@ import typer
 
 from config.settings import Settings
 from pipeline.app.renderings import plain_cell
+from pipeline.cli.approve import asked
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
 from pipeline.model import Json
+from state import upkeep
 from state.journal import Journal
 
 COLUMNS = ("seq", "at", "kind", "guid", "email", "action", "state", "cause", "pass")
@@ -121,6 +123,45 @@ def register(app: typer.Typer) -> None:
                 await journal.close()
             file.chmod(0o600)
             typer.echo(f"backed up to {file}")
+            return 0
+
+        execute(context, body)
+
+    @journal_app.command(epilog="Example: ad-connector journal verify")
+    def verify(context: typer.Context) -> None:
+        """Checks the file, the hash chain over the change log, and the invariants."""
+
+        async def body(settings: Settings) -> int:
+            journal = await Journal.open(settings.journal.path, read_only=True)
+            try:
+                faults = await upkeep.verify(journal)
+            finally:
+                await journal.close()
+            for fault in faults:
+                typer.echo(f"failed   {fault.what}: {fault.detail}")
+            if faults:
+                raise JournalError(
+                    "verify the journal",
+                    f"{len(faults)} faults",
+                    "restore a backup, or move the journal away",
+                )
+            typer.echo("ok       file, change log and invariants")
+            return 0
+
+        execute(context, body)
+
+    @journal_app.command(epilog="Example: ad-connector journal compact")
+    def compact(context: typer.Context) -> None:
+        """Drops history older than journal.retention_days; never an open action, a link or a pin."""
+
+        async def body(settings: Settings) -> int:
+            before = datetime.now(UTC) - timedelta(days=settings.journal.retention_days)
+
+            async def alone(journal: Journal) -> Json:
+                return dict(await upkeep.compact(journal, before))
+
+            reply = await asked(settings, {"command": "compact", "before": before.isoformat()}, alone)
+            typer.echo(", ".join(f"{number} {name}" for name, number in reply.items()) + " dropped")
             return 0
 
         execute(context, body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -30,7 +30,7 @@ class Hands(Administrator, Protocol):
 class Scene(Protocol):
     """`words` say what the directory and the connector are here; `program` is how a command is shown."""
 
-    words: dict[str, str]
+    words: Mapping[str, str]
     program: str
     team: TeamSimulator
     mailbox: Mailbox

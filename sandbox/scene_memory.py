@@ -7,7 +7,7 @@ process of its own would show (`kill -9`) is left to the real scene: here the pa
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,14 +47,14 @@ class MemoryAdministrator(MemoryDirectory):
 
 
 class MemoryScene:
-    words = {  # noqa: RUF012 - read only
-        "directory": "a directory in memory, the double that the tests use: Samba can't run here",
-        "connector": "the same engine and journal as the program's, inside this process",
-        "change": "change",
-    }
     program = "(as) ad-connector"
 
     def __init__(self, folder: Path, team: TeamSimulator, mailbox: Mailbox) -> None:
+        self.words: Mapping[str, str] = {
+            "directory": "a directory in memory, the double that the tests use: Samba can't run here",
+            "connector": "the same engine and journal as the program's, inside this process",
+            "change": "change",
+        }
         self.team = team
         self.mailbox = mailbox
         self.poll_seconds = _POLL_SECONDS
@@ -109,7 +109,7 @@ class MemoryScene:
     async def run_cut_short(self, when: Callable[[], bool]) -> str:
         async with self._assembly() as assembly, anyio.create_task_group() as tasks:
             tasks.start_soon(self._to_its_end, assembly)
-            while not when():
+            while not when():  # noqa: ASYNC110 - the team tells nobody
                 await anyio.sleep(_LOOK_SECONDS)
             tasks.cancel_scope.cancel()
         return "the pass is cut off (kill -9 needs a program of its own: see the demo with Samba)"
@@ -177,7 +177,7 @@ async def memory_scene(folder: Path) -> AsyncIterator[MemoryScene]:
 
 def _settings(folder: Path, team: TeamSimulator, mailbox: Mailbox) -> Settings:
     """Through a file, as the program's own. The [directory] section names a server that nobody asks."""
-    sections = {
+    sections: dict[str, dict[str, object]] = {
         "directory": {"servers": ["ldaps://memory.invalid"], "username": "nobody", "password": "unused"},
         "users": {"sync_group": "Dropbox", "leave_settle_seconds": 0},
         "dropbox": {

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,14 +31,14 @@ _BIT_AND, _IN_CHAIN = "1.2.840.113556.1.4.803", "1.2.840.113556.1.4.1941"
 
 
 class SambaScene:
-    words = {  # noqa: RUF012 - read only
-        "directory": "a real Active Directory domain: Samba's domain controller, read over LDAPS by an ordinary account",
-        "connector": "the real program, a process of its own for each command",
-        "change": "LDAP write",
-    }
     program = "ad-connector"
 
     def __init__(self, sandbox: Sandbox, administrator: DomainAdministrator) -> None:
+        self.words: Mapping[str, str] = {
+            "directory": "a real Active Directory domain: Samba's domain controller, read over LDAPS by an ordinary account",
+            "connector": "the real program, a process of its own for each command",
+            "change": "LDAP write",
+        }
         self.team: TeamSimulator = sandbox.team
         self.mailbox: Mailbox = sandbox.mailbox
         self.poll_seconds = sandbox.options.poll_seconds

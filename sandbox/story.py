@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 
 from pipeline.errors import ConnectorError
-from sandbox.story_chapters import Story
 from sandbox.narration import Narrator, NotAsTold
 from sandbox.samba_host import SambaError
 from sandbox.scene import Scene
+from sandbox.story_chapters import Story
 
 
 async def tell(directory: str) -> int:

@@ -314,10 +314,12 @@ class Engine:
             unreleased = await self._journal.outbox.unreleased()
             fresh = [action for action in unreleased if action.state is State.PLANNED or action.approved]
             ready = await self._journal.outbox.claimable(1)
-        check_joined = self._joined_checked_at is None or now - self._joined_checked_at >= timedelta(
-            seconds=JOINED_CHECK_SECONDS
-        )
-        return bool(woken or dirty or fresh or ready or check_joined)
+            patient = await self._journal.outbox.in_state(State.WAITING)
+        # What an event of the team ends (joined, a seat) is looked at now and then: the event log is only a hint.
+        events = any(action.wait in (WaitFor.JOINED, WaitFor.SEAT) for action in patient)
+        last = self._joined_checked_at
+        overdue = last is None or now - last >= timedelta(seconds=JOINED_CHECK_SECONDS)
+        return bool(woken or dirty or fresh or ready or (events and overdue))
 
     async def _plan_step(self) -> None:
         state = self._pass

@@ -217,7 +217,7 @@ class Poller:
         aged = old.at is None or now - old.at > CHECKPOINT_REFRESH
         if aged or (old.cookie, old.usn, old.server) != (new.cookie, new.usn, new.server):
             async with self._journal.transaction():
-                await self._journal.mirror.save_checkpoint(new, now)
+                await self._journal.mirror.save_checkpoint(new, new.at or now)
 
     async def _look_at(self, deltas: Sequence[Delta], domain: Domain) -> Sight:
         """Reads everything that the deltas point at; changes nothing."""
@@ -451,7 +451,8 @@ class Poller:
             left = await journal.mirror.nodes(change.left)
             emails |= {node.entry.email.strip().lower() for node in left.values()}
             await journal.mirror.apply(change)
-            await journal.mirror.save_checkpoint(checkpoint, now)
+            # Its own time, not ours: by it the directory knows which of its answers we have stored.
+            await journal.mirror.save_checkpoint(checkpoint, checkpoint.at or now)
             await journal.append((_log_row(delta) for delta in change.deltas), now)
             if full:
                 await journal.append(

@@ -132,7 +132,7 @@ def test_an_idle_watch_sends_no_write_and_makes_no_pass(settled, tools):
     seen = len(settled.log_lines)
     tools.wait_until(lambda: _has_polled(settled, tools), "some polls went by")
     assert settled.writes() == []
-    assert settled.status()["last_pass"]["id"] == passes
+    assert settled.status()["last_pass"]["id"] == passes, settled.log_lines
     assert len(settled.log_lines) == seen
     assert watch.terminate() == 0
 

@@ -11,7 +11,7 @@ import anyio
 
 from pipeline.model import Json
 from sandbox.cast import CARE_EMAILS, CARE_GROUP, FIRST, LATER, LATER_EMAILS, LATER_GROUP, drawn
-from sandbox.narration import Narrator, counted
+from sandbox.narration import Narrator, counted, until
 from sandbox.scene import Scene
 from sandbox.story_changes import Change, changes
 from sandbox.team import Fault
@@ -226,7 +226,7 @@ class Story:
         taken_at = await self._scene.change(
             lambda hands: hands.remove_members(guids[SYNC_GROUP], guids[CARE_GROUP])
         )
-        letter = (await mailbox.wait_for(mails + 1, seconds=30))[mails]
+        (letter,) = await until(lambda: mailbox.received[mails:], "an alert mail arrives")
         seconds = (datetime.now(UTC) - taken_at).total_seconds()
         tell.letter(f"mail to {', '.join(letter.recipients)}: {letter.subject}", letter.text.rstrip())
         tell.expect(f"the mail arrived {seconds:.1f} s after the change, encrypted", letter.was_encrypted)
@@ -263,7 +263,7 @@ class Story:
         put_at = await self._scene.change(
             lambda hands: hands.add_members(guids[SYNC_GROUP], guids[CARE_GROUP])
         )
-        over = (await mailbox.wait_for(mails + 2, seconds=30))[mails + 1]
+        (over,) = await until(lambda: mailbox.received[mails + 1 :], "a mail says that it is over")
         seconds = (datetime.now(UTC) - put_at).total_seconds()
         tell.expect(
             f"a second mail, {seconds:.1f} s later, says so: {over.subject}",

@@ -122,6 +122,14 @@ class Outbox:
         )
         return {row["state"]: row["number"] for row in rows}
 
+    async def newest_done(self, limit: int) -> list[Action]:
+        """The last settled actions that came from a change that was seen."""
+        rows = await self._database.fetch(
+            "SELECT * FROM action WHERE state = 'done' AND seen_at IS NOT NULL ORDER BY id DESC LIMIT ?",
+            (limit,),
+        )
+        return [action_of(row) for row in rows]
+
     async def next_due(self) -> datetime | None:
         return moment(
             await self._database.value(

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.model import Json, State
+from pipeline.model import Action, Json, State
 from state.database import stamp
 from state.journal import Journal
+
+
+LAG_SAMPLE = 1000
+
+
+def lag_of(actions: Sequence[Action]) -> Json:
+    """Seconds from seen to planned, sent and settled over the last changes: p50, p95, p99; None without any."""
+    spans = {
+        "seen_to_planned": [(one.seen_at, one.planned_at) for one in actions],
+        "seen_to_sent": [(one.seen_at, one.sent_at) for one in actions],
+        "seen_to_settled": [(one.seen_at, one.settled_at) for one in actions],
+    }
+    result: Json = {"changes": len(actions)}
+    for name, pairs in spans.items():
+        seconds = sorted(
+            (end - start).total_seconds() for start, end in pairs if start is not None and end is not None
+        )
+        result[name] = (
+            {
+                f"p{share}": seconds[min(len(seconds) - 1, len(seconds) * share // 100)]
+                for share in (50, 95, 99)
+            }
+            if seconds
+            else None
+        )
+    return result
 
 
 async def status_of(journal: Journal, now: datetime) -> Json:
@@ -21,6 +48,7 @@ async def status_of(journal: Journal, now: datetime) -> Json:
             if moment is not None
         ]
         held_sets = await journal.outbox.standing_held_sets()
+        newest = await journal.outbox.newest_done(LAG_SAMPLE)
         next_due = await journal.outbox.next_due()
         return {
             "managed": await journal.links.count_managed(),
@@ -56,6 +84,7 @@ async def status_of(journal: Journal, now: datetime) -> Json:
             if held_sets
             else None,
             "next_retry": stamp(next_due) if next_due else None,
+            "lag": lag_of(newest),
             "mails_waiting": await journal.alerts.unsent_mails(),
             "dirty": await journal.count_dirty(),
         }

@@ -98,6 +98,10 @@ def status_table(status: Json, console: Console | None = None) -> None:
         "lag",
         "none" if status["lag_seconds"] is None else f"{status['lag_seconds']:.1f} s behind what was seen",
     )
+    settled = status["lag"]["seen_to_settled"]
+    if settled is not None:
+        shown = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in settled.items())
+        table.add_row("seen to done", f"{shown} over the last {status['lag']['changes']} changes")
     table.add_row("next retry", str(status["next_retry"] or "none"))
     brake = status["brake"]
     if brake is None:

@@ -86,6 +86,8 @@ class Applier:
         """Settles what an earlier process left in `sending`. TeamReadError leaves it there for the next time."""
         async with self._journal.reading():
             left = await self._journal.outbox.in_state(State.SENDING)
+        # The try that is in doubt is counted on disk already: as in a living process, only earlier ones count here.
+        left = [replace(action, attempts=max(0, action.attempts - 1)) for action in left]
         await self._read_back(left, report)
         return len(left)
 

@@ -61,7 +61,7 @@ async def test_a_read_that_fails_anywhere_in_a_pass_harms_nobody(
         assert world.harm() == [("suspend", "cid@example.test")], crossings
         assert world.member("ann").surname == "Changed"
         number += 1
-    assert number > 15
+    assert number > 10
 
 
 @pytest.mark.parametrize("source", Source)

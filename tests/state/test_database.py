@@ -1,0 +1,164 @@
+"""The database: all or nothing whatever happens, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from pipeline.errors import JournalError, RightsError
+from state.database import Database
+from state.journal import Journal
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+async def _count(database: Database) -> int:
+    async with database.reading():
+        return int(await database.value("SELECT count(*) FROM meta"))
+
+
+async def test_the_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    await database.close()
+    assert stat.S_IMODE((tmp_path / "journal.db").stat().st_mode) == 0o600
+
+
+async def test_an_error_in_a_transaction_leaves_nothing(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('a', '1')")
+            raise ZeroDivisionError
+    assert await _count(database) == 0
+    await database.close()
+
+
+async def test_a_statement_outside_a_scope_is_a_fault_of_ours(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    with pytest.raises(AssertionError, match="half a transaction"):
+        await database.fetch("SELECT 1")
+    await database.close()
+
+
+@pytest.mark.parametrize("checkpoints", range(12))
+async def test_cancelling_at_any_await_leaves_no_open_transaction(tmp_path: Path, checkpoints: int) -> None:
+    """Cancelled after k turns of the event loop: the transaction is whole or not there, and the next writer is sound."""
+    database = await Database.open(tmp_path / "journal.db")
+
+    async def write() -> None:
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('a', '1')")
+            await database.execute("INSERT INTO meta VALUES ('b', '2')")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        for _ in range(checkpoints):
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert await _count(database) in (0, 2)
+    async with database.transaction():
+        await database.execute("INSERT OR REPLACE INTO meta VALUES ('c', '3')")
+    assert await _count(database) in (1, 3)
+    await database.close()
+
+
+async def test_a_reader_of_the_same_connection_never_sees_half_a_transaction(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    seen: list[int] = []
+
+    async def write() -> None:
+        for number in range(20):
+            async with database.transaction():
+                await database.execute("INSERT INTO meta VALUES (?, '')", (f"{number}a",))
+                await database.execute("INSERT INTO meta VALUES (?, '')", (f"{number}b",))
+
+    async def read() -> None:
+        seen.extend([await _count(database) for _ in range(40)])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        group.start_soon(read)
+    assert all(number % 2 == 0 for number in seen)
+    await database.close()
+
+
+async def test_a_full_disk_is_minus_20_and_nothing_half_written_remains(tmp_path: Path) -> None:
+    """SQLite's own limit of pages gives the very error of a full disk (SQLITE_FULL)."""
+    database = await Database.open(tmp_path / "journal.db")
+    async with database.reading():
+        pages = int(await database.value("PRAGMA page_count"))
+        await database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(JournalError) as caught:
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('first', '')")
+            for number in range(100):
+                await database.execute("INSERT INTO meta VALUES (?, ?)", (str(number), "x" * 4000))
+    assert caught.value.exit_code == -20
+    assert "free disk space" in caught.value.hint
+    assert await _count(database) == 0
+    async with database.reading():
+        await database.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    async with database.transaction():
+        await database.execute("INSERT INTO meta VALUES ('after', '')")
+    assert await _count(database) == 1
+    await database.close()
+
+
+async def test_a_file_that_is_no_database_is_minus_20_with_a_way_out(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    file.write_bytes(b"this is not a database, but it is long enough to be looked at" * 20)
+    with pytest.raises(JournalError) as caught:
+        await Database.open(file)
+    assert "move the file away" in caught.value.hint
+
+
+async def test_a_damaged_page_is_found_and_nothing_is_lost_by_starting_anew(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    journal = await Journal.open(file)
+    async with journal.transaction():
+        for number in range(200):
+            await journal.append(
+                [{"kind": "delta", "guid": str(number), "detail": {"filler": "x" * 200}}], NOW
+            )
+    await journal.close()
+    content = bytearray(file.read_bytes())
+    content[8192:40960] = os.urandom(40960 - 8192)
+    file.write_bytes(content)
+    with pytest.raises(JournalError) as caught:
+        damaged = await Journal.open(file)
+        try:
+            async with damaged.reading():
+                await damaged.database.fetch("SELECT * FROM log ORDER BY seq")
+                await damaged.database.fetch("SELECT * FROM meta")
+        finally:
+            await damaged.close()
+    assert caught.value.exit_code == -20
+
+
+async def test_a_folder_that_does_not_exist_is_minus_11(tmp_path: Path) -> None:
+    with pytest.raises(RightsError, match="does not exist"):
+        await Database.open(tmp_path / "nowhere" / "journal.db")
+
+
+async def test_reading_beside_the_owner_works_and_never_writes(tmp_path: Path) -> None:
+    owner = await Database.open(tmp_path / "journal.db")
+    reader = await Database.open(tmp_path / "journal.db", read_only=True)
+    async with owner.transaction():
+        await owner.execute("INSERT INTO meta VALUES ('a', '1')")
+    assert await _count(reader) == 1
+    with pytest.raises(JournalError):
+        async with reader.reading():
+            await reader.execute("INSERT INTO meta VALUES ('b', '2')")
+    await reader.vacuum_into(tmp_path / "copy.db")
+    copy = await Database.open(tmp_path / "copy.db")
+    assert await _count(copy) == 1
+    for one in (reader, owner, copy):
+        await one.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from bench.history_truth import read_truth
 from bench.history_world import HistoryWorld
 from pipeline.errors import DirectoryBusy, DirectoryError, JournalError
 from pipeline.model import Kind, Member, Status
@@ -260,9 +261,7 @@ class HistoryRun:
                 raise Mismatch(self._text("another entry", known, node))
         # What hangs on nothing that is reached, and what is dead, a fresh read does not see.
         parents = {guid for guid, node in fresh.nodes.items() if node.entry.kind is Kind.GROUP}
-        edges = {
-            edge for edge in mirror.edges if edge.parent in parents and mirror.nodes[edge.child].live
-        }
+        edges = {edge for edge in mirror.edges if edge.parent in parents and mirror.nodes[edge.child].live}
         self._same("edges", edges, fresh.edges)
         if self._before is not None:
             self._same("links", mirror.links & self._before.links, self._before.links)
@@ -271,7 +270,7 @@ class HistoryRun:
                 raise Mismatch(self._text("a linked person is no longer in the mirror", guid))
 
     async def _compare_with_the_domain(self, mirror: Snapshot) -> None:
-        truth = self._world.truth(self._world.root)
+        truth = read_truth(self._world, self._world.root)
         self._same("listed, against the domain", mirror.listed, truth.people)
         edges = {
             (edge.parent, edge.child, edge.primary)
@@ -280,7 +279,9 @@ class HistoryRun:
         }
         self._same("edges, against the domain", edges, truth.edges)
         self._same(
-            "excluded, against the domain", mirror.excluded, self._world.truth(self._world.excluded).people
+            "excluded, against the domain",
+            mirror.excluded,
+            read_truth(self._world, self._world.excluded).people,
         )
         dead = {guid for guid, node in mirror.nodes.items() if not node.live}
         self._same("dead, but alive in the domain", dead - set(self._world.dead), set())
@@ -332,12 +333,20 @@ class HistoryRun:
     def _same(self, what: str, found: Any, wanted: Any) -> None:
         if found != wanted:
             raise Mismatch(
-                self._text(what, f"missing {sorted(wanted - found)}", f"too many {sorted(found - wanted)}")
+                self._text(
+                    what,
+                    f"missing {sorted(wanted - found, key=repr)}",
+                    f"too many {sorted(found - wanted, key=repr)}",
+                )
             )
 
     def _text(self, *parts: object) -> str:
         return "\n".join(
-            [*map(str, parts), f"seed {self.figures.seed}, step {self._world.steps}; before:", *self._world.last]
+            [
+                *map(str, parts),
+                f"seed {self.figures.seed}, step {self._world.steps}; before:",
+                *self._world.last,
+            ]
         )
 
 
@@ -357,6 +366,3 @@ async def _link(journal: Journal, guids: Any, at: datetime) -> None:
 
 async def _failing(_: object) -> None:
     raise JournalError("write to the journal", "made to fail")
-
-
-Report = Callable[[Figures], Awaitable[None]]

@@ -1,14 +1,13 @@
 """Random histories of a real domain: what administrators do to people and groups, one legal step after the other.
 
 The world keeps its own account of what is there, only to know which steps are legal. What is *true* is asked of the
-domain itself (`truth`), with the administrator's eyes and by other means than the connector's reader uses.
+domain itself (history_truth.py).
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,6 @@ from ldap3.utils.dn import escape_rdn
 
 from sandbox.samba_admin import SHOW_DELETED, DomainAdministrator
 
-_EXTENDED_DN = ("1.2.840.113556.1.4.529", True, bytes.fromhex("3003020101"))
-_GUID = re.compile(r"<GUID=([0-9a-fA-F-]{36})>")
 _UNITS = ("North", "South", "South/Deep")
 _MOST_PEOPLE, _MOST_GROUPS, _MOST_OTHERS = 40, 14, 6
 _EXPIRES = (0, 0x7FFFFFFFFFFFFFFF, 132_000_000_000_000_000, 145_000_000_000_000_000)
@@ -31,15 +28,6 @@ class Thing:
     kind: str  # user, group, contact, computer
     members: set[str] = field(default_factory=set)
     primary: str = ""  # a group of ours; else Domain Users
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Who is reached from a group, and which direct edges the reached groups have, as the administrator sees it."""
-
-    people: frozenset[str]
-    groups: frozenset[str]
-    edges: frozenset[tuple[str, str, bool]]
 
 
 class HistoryWorld:
@@ -267,8 +255,7 @@ class HistoryWorld:
         if len(self._all(kind)) >= {"user": _MOST_PEOPLE, "group": _MOST_GROUPS}[kind]:
             return False
         tombstone = self._tombstone_dn(who)
-        self.admin._ask(
-            "modify",
+        self.admin.connect().modify(
             tombstone,
             {
                 "isDeleted": [(ldap3.MODIFY_DELETE, [])],
@@ -293,15 +280,19 @@ class HistoryWorld:
         return True
 
     def _tombstone_dn(self, guid: str) -> str:
-        response = self.admin._ask(
-            "search",
-            f"<GUID={guid}>",
-            "(objectClass=*)",
-            ldap3.BASE,
-            attributes=["objectGUID"],
-            controls=[SHOW_DELETED],
+        return str(self._look_at(guid, "objectGUID", controls=[SHOW_DELETED])["dn"])
+
+    def _look_at(self, guid: str, attribute: str, **options: Any) -> Any:
+        found = self.search(f"<GUID={guid}>", "(objectClass=*)", ldap3.BASE, [attribute], **options)
+        return found[0]
+
+    def search(
+        self, base: str, condition: str, scope: str, attributes: list[str], **options: Any
+    ) -> list[Any]:
+        _, _, response, _ = self.admin.connect().search(
+            base, condition, scope, attributes=attributes, **options
         )
-        return str(response[0]["dn"])
+        return [entry for entry in response if entry["type"] == "searchResEntry"]
 
     def _set_primary(self) -> bool:
         who, group = self._any("user"), self._any("group")
@@ -309,7 +300,7 @@ class HistoryWorld:
             return False
         before = self.things[who].primary
         if group not in self._rids:
-            sid = self.admin._entry(group, "objectSid")["raw_attributes"]["objectSid"][0]
+            sid = self._look_at(group, "objectSid")["raw_attributes"]["objectSid"][0]
             self._rids[group] = int.from_bytes(sid[-4:], "little")
         if who not in self.things[group].members:
             self.admin.add_members(group, who)
@@ -355,69 +346,11 @@ class HistoryWorld:
         )
         if not self._delete(who):
             return False
-        guid = self.admin.add(dn, ["user"], sAMAccountName=f"{self.tag}n{next(self._numbers)}", userAccountControl=544)
+        guid = self.admin.add(
+            dn, ["user"], sAMAccountName=f"{self.tag}n{next(self._numbers)}", userAccountControl=544
+        )
         self.things[guid] = Thing(guid, "user")
         self._did("create user", guid)
         for group in groups:
             self._add(group, guid)
         return True
-
-    # ------------------------------------------------------------------------------------------------------- truth
-
-    def truth(self, root: str) -> Truth:
-        """One search over the unit; the closure is walked here."""
-        response = self.admin._ask(
-            "search",
-            self.admin.container(self.tag),
-            "(|(objectClass=user)(objectClass=group)(objectClass=contact))",
-            ldap3.SUBTREE,
-            attributes=["objectGUID", "objectClass", "member", "primaryGroupID", "objectSid"],
-            controls=[_EXTENDED_DN],
-        )
-        kinds: dict[str, str] = {}
-        members: dict[str, list[str]] = {}
-        rids: dict[int, str] = {}
-        primaries: dict[str, int] = {}
-        for entry in response:
-            if entry["type"] != "searchResEntry":
-                continue
-            guid = _guid_in(entry["dn"])
-            raw = entry["raw_attributes"]
-            classes = {value.decode() for value in raw["objectClass"]}
-            kinds[guid] = next(
-                kind for kind in ("computer", "user", "group", "contact") if kind in classes
-            )
-            if kinds[guid] == "group":
-                members[guid] = [_guid_in(value.decode()) for value in raw.get("member") or ()]
-                rids[int.from_bytes(raw["objectSid"][0][-4:], "little")] = guid
-            if kinds[guid] == "user":
-                primaries[guid] = int(raw["primaryGroupID"][0])
-        by_primary: dict[str, list[str]] = {}
-        for guid, rid in primaries.items():
-            if rid in rids:
-                by_primary.setdefault(rids[rid], []).append(guid)
-        reached = {root}
-        waiting = [root]
-        edges = set()
-        while waiting:
-            group = waiting.pop()
-            direct = [(child, False) for child in members.get(group, ())]
-            direct += [(child, True) for child in by_primary.get(group, ())]
-            for child, primary in direct:
-                edges.add((group, child, primary))
-                if child not in reached:
-                    reached.add(child)
-                    if kinds.get(child) == "group":
-                        waiting.append(child)
-        return Truth(
-            people=frozenset(guid for guid in reached if kinds.get(guid) == "user"),
-            groups=frozenset(guid for guid in reached if kinds.get(guid) == "group"),
-            edges=frozenset(edges),
-        )
-
-
-def _guid_in(extended: str) -> str:
-    found = _GUID.match(extended)
-    if found is None:
-        raise AssertionError(f"no GUID in {extended!r}")
-    return found[1].lower()

@@ -65,6 +65,7 @@ FilePath = Annotated[InstanceOf[Path], BeforeValidator(values.path)]
 ExistingFile = Annotated[InstanceOf[Path] | None, BeforeValidator(values.existing_file)]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(values.server)], ...], BeforeValidator(values.listed)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(values.glob)], ...], BeforeValidator(values.listed)]
+Guids = Annotated[tuple[Annotated[str, AfterValidator(values.guid)], ...], BeforeValidator(values.listed)]
 Emails = Annotated[
     tuple[Annotated[str, AfterValidator(values.email), AfterValidator(values.filled)], ...],
     BeforeValidator(values.listed),
@@ -130,6 +131,7 @@ class Users(Section):
         "override", "a suspension made in the admin console"
     )
     exclude_emails: Patterns = key([], "e-mail patterns (* ? []) of people and members never to touch")
+    exclude_guids: Guids = key([], "objectGUIDs of people never to touch")
     exclude_group: Text = key("", "name, DN or objectGUID of a group of people never to touch")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,14 @@ def email(value: str) -> str:
     if settled and (_EMAIL.fullmatch(settled) is None or not _is_name(settled.rpartition("@")[2])):
         raise ValueError('must be a plain e-mail address such as "admin@example.test"')
     return settled
+
+
+def guid(value: str) -> str:
+    """An objectGUID as lower-case dashed text; braces are taken off."""
+    try:
+        return str(uuid.UUID(text(value)))
+    except ValueError as error:
+        raise ValueError("must be an objectGUID such as 6f9619ff-8b86-d011-b42d-00c04fc964ff") from error
 
 
 def glob(value: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.model import ActionKind, Alert, Delta, Entry, Profile
+from pipeline.model import Action, ActionKind, Alert, Delta, Entry, Profile, State, WaitFor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,14 @@ class Edge:
 class MirrorChange:
     """What one poll or full read changes in the mirror; written in one transaction with its checkpoint.
 
-    `replace`: the edges given are all there are (full read). `left` maps to the cause ("removed from Sales").
+    `forgotten`: objects that the mirror drops. `replace`: the edges given are all there are (full read). `left` maps to the cause ("removed from Sales").
     """
 
     at: datetime
     entries: tuple[Entry, ...] = ()
     tombstones: frozenset[str] = frozenset()
     unseen: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
     added: tuple[Edge, ...] = ()
     removed: tuple[Edge, ...] = ()
     replace: bool = False
@@ -94,6 +95,20 @@ class Dirty:
     mark: int
     cause: str
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The next state of an action that was on its way, and what goes with it. `job_id`: still in doubt."""
+
+    action: Action
+    state: State
+    error: str = ""
+    hint: str = ""
+    due: datetime | None = None
+    wait: WaitFor | None = None
+    member_id: str = ""
+    job_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

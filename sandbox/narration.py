@@ -19,6 +19,7 @@ T = TypeVar("T")
 _NARROW, _WIDE, _WITHOUT_TERMINAL = 80, 110, 100
 PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.005
+_SHOWN = 5  # addresses, of those that differ
 
 
 class NotAsTold(Exception):
@@ -87,7 +88,7 @@ class Narrator:
         raise NotAsTold(f"{sentence}{f' (found: {found})' if found else ''}")
 
     def expect_equal(self, sentence: str, found: T, told: T) -> None:
-        self.expect(sentence, found == told, f"{found!r} instead of {told!r}")
+        self.expect(sentence, found == told, _difference(found, told))
 
 
 async def until(look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
@@ -100,6 +101,18 @@ async def until(look: Callable[[], T | None], what: str, *, seconds: float = PAT
         if time.monotonic() > deadline:
             raise NotAsTold(f"{what} (waited {seconds:g} s)")
         await anyio.sleep(_LOOK_SECONDS)
+
+
+def _difference(found: object, told: object) -> str:
+    """Of sets only what differs: they hold hundreds of addresses."""
+    if isinstance(found, set | frozenset) and isinstance(told, set | frozenset):
+        parts = ((found - told, "too much"), (told - found, "missing"))
+        return "; ".join(
+            f"{len(which)} {word}: {', '.join(sorted(map(str, which))[:_SHOWN])}"
+            for which, word in parts
+            if which
+        )
+    return f"{found!r} instead of {told!r}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

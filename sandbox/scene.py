@@ -28,10 +28,10 @@ class Hands(Administrator, Protocol):
 
 
 class Scene(Protocol):
-    """`words` say what the directory and the connector are here; `program` is how a command is shown."""
+    """`words` say what the directory and the connector are here; `command_note` follows a command that is shown."""
 
     words: Mapping[str, str]
-    program: str
+    command_note: str
     team: TeamSimulator
     mailbox: Mailbox
     poll_seconds: float
@@ -52,8 +52,8 @@ class Scene(Protocol):
     async def run(self) -> int:
         """The exit code of one pass."""
 
-    async def run_cut_short(self, when: Callable[[], bool]) -> str:
-        """Starts a pass and ends it the hard way once `when` is true; says how."""
+    async def run_cut_short(self, when: Callable[[], bool]) -> tuple[str, datetime]:
+        """Starts a pass and ends it the hard way once `when` is true; says how, and at which moment."""
 
     def watch(self) -> AbstractAsyncContextManager[None]:
         """From its ready line to its orderly end. NotAsTold when it ends by itself or with another code than 0."""

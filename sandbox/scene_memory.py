@@ -47,7 +47,7 @@ class MemoryAdministrator(MemoryDirectory):
 
 
 class MemoryScene:
-    program = "(as) ad-connector"
+    command_note = "   # its engine, inside this process"
 
     def __init__(self, folder: Path, team: TeamSimulator, mailbox: Mailbox) -> None:
         self.words: Mapping[str, str] = {
@@ -106,13 +106,15 @@ class MemoryScene:
         async with self._assembly() as assembly:
             return int((await assembly.engine.run()).code)
 
-    async def run_cut_short(self, when: Callable[[], bool]) -> str:
+    async def run_cut_short(self, when: Callable[[], bool]) -> tuple[str, datetime]:
         async with self._assembly() as assembly, anyio.create_task_group() as tasks:
             tasks.start_soon(self._to_its_end, assembly)
             while not when():  # noqa: ASYNC110 - the team tells nobody
                 await anyio.sleep(_LOOK_SECONDS)
+            died_at = datetime.now(UTC)
             tasks.cancel_scope.cancel()
-        return "the pass is cut off (kill -9 needs a program of its own: see the demo with Samba)"
+        how = "the pass is cut off (kill -9 needs a program of its own: see the demo with Samba)"
+        return how, died_at
 
     @staticmethod
     async def _to_its_end(assembly: Assembly) -> None:

@@ -31,7 +31,7 @@ _BIT_AND, _IN_CHAIN = "1.2.840.113556.1.4.803", "1.2.840.113556.1.4.1941"
 
 
 class SambaScene:
-    program = "ad-connector"
+    command_note = ""
 
     def __init__(self, sandbox: Sandbox, administrator: DomainAdministrator) -> None:
         self.words: Mapping[str, str] = {
@@ -88,15 +88,16 @@ class SambaScene:
         )
         return _code(done.returncode)
 
-    async def run_cut_short(self, when: Callable[[], bool]) -> str:
+    async def run_cut_short(self, when: Callable[[], bool]) -> tuple[str, datetime]:
         async with self._process("run") as process:
             while not when():
                 if process.returncode is not None:
                     raise NotAsTold("the pass is still going on when it is to be killed")
                 await anyio.sleep(_LOOK_SECONDS)
+            died_at = datetime.now(UTC)
             process.kill()
             await process.wait()
-        return f"kill -9 {process.pid}"
+        return f"kill -9 {process.pid}", died_at
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import traceback
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -47,7 +48,7 @@ async def _told(directory: str, narrator: Narrator) -> int:
             async with _scene(directory, Path(folder)) as scene:
                 try:
                     await Story(scene, narrator).tell()
-                except (NotAsTold, ConnectorError, BaseExceptionGroup) as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and the scene is cleared
                     _complain(narrator, _sentence(error), scene.last_lines())
                     return 1
         except (SambaError, ConnectorError) as error:
@@ -67,14 +68,17 @@ def _scene(directory: str, folder: Path) -> AbstractAsyncContextManager[Scene]:
     return samba_scene(folder)
 
 
-def _sentence(error: BaseException) -> str:
-    """A task group wraps what ended the story. What is none of ours goes on upwards."""
+def _sentence(error: Exception) -> str:
+    """A task group wraps what ended the story. What nobody foresaw comes with its traceback."""
+    found: BaseException = error
     if isinstance(error, BaseExceptionGroup):
-        matched, _ = error.split((NotAsTold, ConnectorError))
-        if matched is None:
-            raise error
-        return _sentence(matched.exceptions[0])
-    return str(error)
+        foreseen, _ = error.split((NotAsTold, ConnectorError))
+        found = foreseen or error
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if isinstance(found, NotAsTold | ConnectorError):
+        return str(found)
+    return "the demo itself failed\n" + "".join(traceback.format_exception(found))
 
 
 def _complain(narrator: Narrator, sentence: str, detail: str) -> None:

@@ -6,20 +6,22 @@ It holds no rule of its own: what is to be done stands in `pipeline.core.plan`, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
 from pipeline.core.exclusion import Exclusions
-from pipeline.core.identity import Candidates, match
+from pipeline.core.identity import LEGACY_PREFIX, Candidates, match
 from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
 from pipeline.core.nesting import Nesting
 from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.core.plan import Decision, Note, Policy, Subject, decide, label_of
+from pipeline.core.settle import is_under_way
 from pipeline.journal_port import Journal
-from pipeline.model import Action, ActionKind, Kind, Member, Profile, State
+from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
 from pipeline.ports import Clock, Team
 from pipeline.records import Dirty, HeldRecord, Link, Node, Pin
 
@@ -52,6 +54,7 @@ class PlanReport:
     """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
 
     decided: int = 0
+    deferred: bool = False  # somebody has a write under way, and is decided about when it has settled
     news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
@@ -69,6 +72,9 @@ class _Facts:
     by_email: Mapping[str, Sequence[Member]]
     holders: Mapping[str, str]
     same_email: Mapping[str, Sequence[str]]
+    at_home: frozenset[
+        str
+    ]  # people who share an e-mail with a leaver's account, and have an account of their own
     open_actions: Mapping[str, Sequence[Action]]
     pins: Mapping[str, Pin]
     labels: Mapping[str, str]
@@ -80,6 +86,20 @@ class Planner:
         self._journal = journal
         self._clock = clock
         self._options = options
+
+    @property
+    def rules(self) -> str:
+        """Names the settings that decisions depend on: other ones ask for everybody to be decided about again."""
+        options = self._options
+        text = repr(
+            (
+                options.policy,
+                options.exclusions.email_patterns,
+                sorted(options.exclusions.guids),
+                options.external_id_format,
+            )
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
 
     async def plan(
         self,
@@ -109,22 +129,35 @@ class Planner:
             under_way = {
                 guid
                 for guid, actions in open_actions.items()
-                if any(one.state is State.SENDING for one in actions)
+                if any(is_under_way(one) for one in actions)
             }
             deferred |= under_way
+            report.deferred = bool(deferred)
             marks = [mark for mark in marks if mark.guid not in under_way]
             if not marks:
                 return decided
-            if not fresh:
-                await self._refresh([mark.guid for mark in marks])
-            await self._decide(pass_id, nesting, marks, report)
-            decided += len(marks)
-            report.decided += len(marks)
+            guids = [mark.guid for mark in marks]
+            # Who was invited while the team was listed may be missing in the listing.
+            await self._refresh(await self._without_member(guids) if fresh else guids)
+            left_for_later = await self._decide(pass_id, nesting, marks, report)
+            deferred |= left_for_later
+            report.deferred = bool(deferred)
+            decided += len(marks) - len(left_for_later)
+            report.decided += len(marks) - len(left_for_later)
 
     # --- what the team says now
 
+    async def _without_member(self, guids: Sequence[str]) -> list[str]:
+        """Those whose link leads to a member that the journal does not show."""
+        async with self._journal.reading():
+            links = await self._journal.links.of(guids)
+            known = await self._journal.members.by_id(link.member_id for link in links.values())
+        return [guid for guid, link in links.items() if link.member_id not in known]
+
     async def _refresh(self, guids: Sequence[str]) -> None:
         """Reads the members that these persons have or might have. TeamReadError ends the pass."""
+        if not guids:
+            return
         async with self._journal.reading():
             nodes = await self._journal.mirror.nodes(guids)
             links = await self._journal.links.of(guids)
@@ -137,7 +170,7 @@ class Planner:
         mapped = [self._map(node) for node in searched]
         external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
         if self._options.policy.adopt_legacy:
-            external_ids += [f"ADSYNC {node.entry.sid}" for node in searched if node.entry.sid]
+            external_ids += [f"{LEGACY_PREFIX}{node.entry.sid}" for node in searched if node.entry.sid]
         emails = [one.profile.email for one in mapped if one.profile.email]
         found: list[Member] = []
         if member_ids or external_ids or emails:
@@ -182,11 +215,18 @@ class Planner:
 
     async def _decide(
         self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport
-    ) -> None:
+    ) -> set[str]:
+        """Returns those who are left for later: a write of theirs left while the members were read."""
         now = self._clock.now()
         journal = self._journal
         async with journal.transaction():
             facts = await self._facts([mark.guid for mark in marks])
+            under_way = {
+                guid
+                for guid, actions in facts.open_actions.items()
+                if any(is_under_way(one) for one in actions)
+            }
+            marks = [mark for mark in marks if mark.guid not in under_way]
             timers: dict[str, datetime | None] = {}
             notes: list[Note] = []
             for mark in marks:
@@ -215,6 +255,7 @@ class Planner:
             report.news += [note for note in notes if note not in told]
             await journal.set_notes([mark.guid for mark in marks], notes)
             await journal.clear_dirty(marks)
+        return under_way
 
     async def preview(
         self, guids: Sequence[str], nesting: Nesting, now: datetime
@@ -232,7 +273,7 @@ class Planner:
         mapped = {guid: self._map(node) for guid, node in nodes.items()}
         linked = await journal.members.by_id(link.member_id for link in links.values())
         external_ids = {one.profile.external_id for one in mapped.values()} | {
-            f"ADSYNC {node.entry.sid}" for node in nodes.values() if node.entry.sid
+            f"{LEGACY_PREFIX}{node.entry.sid}" for node in nodes.values() if node.entry.sid
         }
         by_external = await journal.members.by_external_id(sorted(external_ids - {""}))
         member_emails = {member.email for member in linked.values()}
@@ -245,6 +286,11 @@ class Planner:
         same_email = await journal.mirror.listed_with_email(emails)
         others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
         others |= {guid for group in same_email.values() for guid in group if guid not in nodes}
+        claimed = {linked[link.member_id].email for link in links.values() if link.member_id in linked}
+        own_links = await journal.links.of(
+            sorted({guid for email in claimed for guid in same_email.get(email, ())})
+        )
+        own_members = await journal.members.by_id(link.member_id for link in own_links.values())
         labels = {guid: label_of(node) for guid, node in (await journal.mirror.nodes(sorted(others))).items()}
         return _Facts(
             nodes=nodes,
@@ -255,6 +301,11 @@ class Planner:
             by_email=by_email,
             holders=holders,
             same_email=same_email,
+            at_home=frozenset(
+                guid
+                for guid, link in own_links.items()
+                if (own := own_members.get(link.member_id)) is not None and own.status is not Status.REMOVED
+            ),
             open_actions=await journal.outbox.open_of(guids),
             pins=await journal.pins(guids),
             labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
@@ -262,18 +313,32 @@ class Planner:
 
     def _subject(self, node: Node, facts: _Facts, nesting: Nesting) -> Subject:
         guid = node.guid
+        if nesting.is_opaque_member(guid):
+            node = replace(
+                node, listed=True, seen=False
+            )  # the group holds it, and the account can't see what it is
         link = facts.links.get(guid)
         mapped = facts.mapped[guid]
+        policy = self._options.policy
         email = mapped.profile.email
         candidates = Candidates(
             linked=facts.linked.get(link.member_id) if link else None,
             by_external_id=facts.by_external.get(mapped.profile.external_id, ())
             if mapped.profile.external_id
             else (),
-            by_legacy_id=facts.by_external.get(f"ADSYNC {node.entry.sid}", ()) if node.entry.sid else (),
+            by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
+            if node.entry.sid and policy.adopt_legacy
+            else (),
             by_email=facts.by_email.get(email, ()) if email and node.listed else (),
         )
-        found = match(guid, link, candidates, facts.holders, own_prefix=self._options.policy.own_id_prefix)
+        found = match(
+            guid,
+            link,
+            candidates,
+            facts.holders,
+            own_format=policy.external_id_format,
+            legacy_belongs=policy.adopt_legacy and not policy.overwrite_foreign_ids,
+        )
         member_email = found.member.email if found.member else ""
         twins = (
             [other for other in facts.same_email.get(email, ()) if other != guid]
@@ -281,7 +346,11 @@ class Planner:
             else []
         )
         heirs = (
-            [other for other in facts.same_email.get(member_email, ()) if other != guid]
+            [
+                other
+                for other in facts.same_email.get(member_email, ())
+                if other != guid and other not in facts.at_home
+            ]
             if not node.listed
             else []
         )
@@ -332,6 +401,15 @@ class Planner:
                 "pass_id": pass_id,
             }
             await journal.append([{**row, "detail": {"old_external_id": adopted.external_id}}], now)
+        elif (
+            member is not None
+            and member.status is Status.ACTIVE
+            and subject.link
+            and subject.link.suspended_by_us
+        ):
+            await journal.links.mark_suspended(
+                guid, by_us=False
+            )  # somebody lifted it: the next one isn't ours
         merged = merge(actions, decision.wanted, person_changed=mark.cause in ("delta", "retry"))
         await journal.outbox.supersede(merged.supersede, now)
         for wanted, approved in merged.insert:

@@ -165,21 +165,28 @@ class Links:
         )
 
     async def set(self, link: Link) -> None:
-        """Links a person to a member; a link of either to somebody else is replaced."""
-        await self._database.execute(
-            "DELETE FROM link WHERE member_id = ? OR guid = ?", (link.member_id, link.guid)
+        await self.set_all([link])
+
+    async def set_all(self, links: Sequence[Link]) -> None:
+        """Links persons to members; a link of either to somebody else is replaced."""
+        await self._database.execute_many(
+            "DELETE FROM link WHERE member_id = ? OR guid = ?",
+            [(link.member_id, link.guid) for link in links],
         )
-        await self._database.execute(
+        await self._database.execute_many(
             "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                link.guid,
-                link.member_id,
-                link.how,
-                stamp(link.at),
-                link.old_external_id,
-                int(link.suspended_by_us),
-                link.welcomes,
-            ),
+            [
+                (
+                    link.guid,
+                    link.member_id,
+                    link.how,
+                    stamp(link.at),
+                    link.old_external_id,
+                    int(link.suspended_by_us),
+                    link.welcomes,
+                )
+                for link in links
+            ],
         )
 
     async def remove(self, guid: str) -> None:

@@ -201,6 +201,9 @@ class Mirror:
         await self._database.execute_many(
             "UPDATE node SET seen = 0 WHERE guid = ? AND live = 1", ((guid,) for guid in change.unseen)
         )
+        await self._database.execute_many(
+            "DELETE FROM node WHERE guid = ?", ((guid,) for guid in change.forgotten)
+        )
         if change.replace:
             await self._database.execute("DELETE FROM edge")
         await self._database.execute_many(

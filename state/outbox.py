@@ -8,46 +8,15 @@ from dataclasses import asdict
 from datetime import datetime
 
 from pipeline.core.transitions import check_transition
-from pipeline.model import Action, ActionKind, Profile, State, WaitFor, Wanted
+from pipeline.model import OPEN_STATES, Action, ActionKind, Profile, State, WaitFor, Wanted
 from pipeline.records import HeldRecord
-from state.database import Database, Row, dump, moment, stamp
+from state.database import Row, dump, moment, stamp
+from state.dispatch import OPEN, Dispatch, action_of
 from state.mirror import chunks, marks
 
-OPEN = "state NOT IN ('done', 'superseded')"
 
-
-def action_of(row: Row) -> Action:
-    return Action(
-        id=row["id"],
-        guid=row["guid"],
-        kind=ActionKind(row["kind"]),
-        state=State(row["state"]),
-        email=row["email"],
-        member_id=row["member_id"],
-        changes=Profile(**json.loads(row["changes"])),
-        reason=row["reason"],
-        cause=row["cause"],
-        pass_id=row["pass_id"],
-        ordinal=row["ordinal"],
-        attempts=row["attempts"],
-        approved=bool(row["approved"]),
-        wait=WaitFor(row["wait"]) if row["wait"] else None,
-        due=moment(row["due"]),
-        job_id=row["job_id"],
-        precondition=row["precondition"],
-        before=Profile(**json.loads(row["before"])),
-        error=row["error"],
-        hint=row["hint"],
-        seen_at=moment(row["seen_at"]),
-        planned_at=moment(row["planned_at"]),
-        sent_at=moment(row["sent_at"]),
-        settled_at=moment(row["settled_at"]),
-    )
-
-
-class Outbox:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Outbox(Dispatch):
+    """Reading and planning; what is on its way is `Dispatch`'s."""
 
     # --- reading
 
@@ -64,6 +33,8 @@ class Outbox:
     async def in_state(self, *states: State, wait: WaitFor | None = None) -> list[Action]:
         values: list[str] = [state.value for state in states]
         statement = f"SELECT * FROM action WHERE state IN ({marks(len(states))})"
+        if OPEN_STATES.issuperset(states):
+            statement += f" AND {OPEN}"  # else SQLite does not see that the index of open actions serves
         if wait is not None:
             statement += " AND wait = ?"
             values.append(wait.value)
@@ -72,7 +43,8 @@ class Outbox:
     async def unreleased(self) -> list[Action]:
         """What the brake has to judge: planned and not yet released, and what it holds."""
         rows = await self._database.fetch(
-            "SELECT * FROM action WHERE (state = 'planned' AND released = 0) OR state = 'held' ORDER BY id"
+            f"SELECT * FROM action WHERE state IN ('planned', 'held') AND {OPEN} AND (released = 0 OR state = 'held') "
+            "ORDER BY id"
         )
         return [action_of(row) for row in rows]
 
@@ -133,7 +105,7 @@ class Outbox:
     async def next_due(self) -> datetime | None:
         return moment(
             await self._database.value(
-                "SELECT min(due) FROM action WHERE state IN ('retry', 'waiting') AND due IS NOT NULL"
+                f"SELECT min(due) FROM action WHERE state IN ('retry', 'waiting') AND {OPEN} AND due IS NOT NULL"
             )
         )
 
@@ -141,7 +113,7 @@ class Outbox:
         """When the oldest change was seen whose action is neither done nor legitimately waiting."""
         return moment(
             await self._database.value(
-                "SELECT min(seen_at) FROM action WHERE state IN ('planned', 'sending', 'retry') AND seen_at <> ''"
+                f"SELECT min(seen_at) FROM action WHERE state IN ('planned', 'sending', 'retry') AND {OPEN} AND seen_at <> ''"
             )
         )
 
@@ -186,11 +158,14 @@ class Outbox:
         )
 
     async def supersede(self, actions: Sequence[Action], now: datetime) -> None:
+        if not actions:
+            return
         for action in actions:
             check_transition(action.state, State.SUPERSEDED)
+        at = stamp(now)
         await self._database.execute_many(
             "UPDATE action SET state = 'superseded', settled_at = ? WHERE id = ?",
-            ((stamp(now), action.id) for action in actions),
+            [(at, action.id) for action in actions],
         )
 
     async def release(self, order: Sequence[tuple[Action, int | None]]) -> None:
@@ -211,7 +186,10 @@ class Outbox:
             "UPDATE action SET state = 'held' WHERE id = ?", ((action.id,) for action in actions)
         )
         await self._database.execute(
-            "INSERT OR IGNORE INTO held_set VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+            # Held again, perhaps long after it was approved: as it is shown now.
+            "INSERT INTO held_set VALUES (?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (hash) DO UPDATE SET at = excluded.at, "
+            "wanted = excluded.wanted, limit_text = excluded.limit_text, clusters = excluded.clusters, items = excluded.items, "
+            "approved_at = NULL",
             (
                 held.hash,
                 held.kind,
@@ -244,117 +222,20 @@ class Outbox:
         return [_held_of(row) for row in rows]
 
     async def approve(self, held: HeldRecord, now: datetime) -> int:
-        """Marks those of the set that are still held; returns how many. The next release lets them pass."""
+        """Marks those of the set that are still held; returns how many. The next release lets them pass.
+
+        What was decided after the set was last shown is another action, also where person and kind are the same.
+        """
         count = 0
         for guid, kind in held.items:
             count += await self._database.execute(
-                "UPDATE action SET approved = 1 WHERE guid = ? AND kind = ? AND state = 'held'", (guid, kind)
+                "UPDATE action SET approved = 1 WHERE guid = ? AND kind = ? AND state = 'held' AND planned_at <= ?",
+                (guid, kind, stamp(held.at)),
             )
         await self._database.execute(
             "UPDATE held_set SET approved_at = ? WHERE hash = ?", (stamp(now), held.hash)
         )
         return count
-
-    # --- applying
-
-    async def claimable(
-        self, limit: int, *, without: frozenset[ActionKind] = frozenset(), only: frozenset[str] | None = None
-    ) -> list[Action]:
-        """Released actions whose turn it is: nothing earlier open for the person, nothing that must come first,
-
-        and no seat taken while an action that frees one is under way. Kinds in `without` are left out; `only` names the
-        persons it may be about.
-        """
-        barred = sorted(kind.value for kind in without)
-        among = None if only is None else dump(sorted(only))
-        rows = await self._database.fetch(
-            "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 "
-            f"AND a.kind NOT IN ({marks(len(barred))}) "
-            "AND (? IS NULL OR a.guid IN (SELECT value FROM json_each(?))) "
-            "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.id < a.id "
-            "    AND b.state IN ('planned', 'sending', 'waiting', 'retry', 'held')) "
-            "AND (a.after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS c WHERE c.id = a.after_id AND c.state IN ('planned', 'sending'))) "
-            "AND (a.kind NOT IN ('invite', 'recover') OR NOT EXISTS (SELECT 1 FROM action AS d "
-            "    WHERE d.state IN ('planned', 'sending') AND d.released = 1 AND d.kind IN ('remove', 'revoke_invite'))) "
-            "ORDER BY a.ordinal, a.id LIMIT ?",
-            [*barred, among, among, limit],
-        )
-        return [action_of(row) for row in rows]
-
-    async def mark_sending(self, actions: Sequence[Action], now: datetime) -> None:
-        for action in actions:
-            check_transition(action.state, State.SENDING)
-        await self._database.execute_many(
-            "UPDATE action SET state = 'sending', sent_at = ?, attempts = attempts + 1 WHERE id = ?",
-            ((stamp(now), action.id) for action in actions),
-        )
-
-    async def note_job(self, actions: Sequence[Action], job_id: str) -> None:
-        await self._database.execute_many(
-            "UPDATE action SET job_id = ? WHERE id = ?", ((job_id, action.id) for action in actions)
-        )
-
-    async def settle(
-        self,
-        action: Action,
-        state: State,
-        now: datetime,
-        *,
-        error: str = "",
-        hint: str = "",
-        due: datetime | None = None,
-        wait: WaitFor | None = None,
-        member_id: str = "",
-    ) -> None:
-        check_transition(action.state, state)
-        await self._database.execute(
-            "UPDATE action SET state = ?, error = ?, hint = ?, due = ?, wait = ?, settled_at = ?, "
-            "member_id = CASE WHEN ? = '' THEN member_id ELSE ? END WHERE id = ?",
-            (
-                state.value,
-                error,
-                hint,
-                stamp(due) if due else None,
-                wait.value if wait else None,
-                stamp(now) if state is State.DONE else None,
-                member_id,
-                member_id,
-                action.id,
-            ),
-        )
-
-    async def later_siblings(self, action: Action) -> list[Action]:
-        rows = await self._database.fetch(
-            "SELECT * FROM action WHERE guid = ? AND id > ? AND state IN ('planned', 'waiting', 'held', 'retry')",
-            (action.guid, action.id),
-        )
-        return [action_of(row) for row in rows]
-
-    async def wake_retries(
-        self, now: datetime, *, guids: Sequence[str] | None = None, failed: bool = False
-    ) -> int:
-        """`retry` actions whose time has come become planned; with `guids` or `failed`, those asked for now."""
-        states = "('retry', 'failed')" if failed else "('retry')"
-        if guids is None:
-            return await self._database.execute(
-                f"UPDATE action SET state = 'planned', due = NULL WHERE state IN {states} AND (? OR due IS NULL OR due <= ?)",
-                (int(failed), stamp(now)),
-            )
-        count = 0
-        for part in chunks(guids):
-            count += await self._database.execute(
-                f"UPDATE action SET state = 'planned', due = NULL WHERE state IN {states} AND guid IN ({marks(len(part))})",
-                part,
-            )
-        return count
-
-    async def give_seats(self, free: int) -> int:
-        """People who wait for a seat, oldest wish first."""
-        return await self._database.execute(
-            "UPDATE action SET state = 'planned', wait = NULL, due = NULL WHERE id IN (SELECT id FROM action "
-            "WHERE state = 'waiting' AND wait = 'seat' ORDER BY seen_at, id LIMIT ?)",
-            (max(0, free),),
-        )
 
     async def counts_done_since(self, since: datetime) -> Mapping[str, int]:
         """Actions that were settled as done since the pass began, by kind."""

@@ -86,6 +86,7 @@ CREATE TABLE timer (
     guid TEXT PRIMARY KEY,
     due TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX dirty_order ON dirty (seen_at, guid);
 CREATE INDEX timer_due ON timer (due);
 
 -- What the last decision about somebody found worth telling; replaced by the next decision about them.
@@ -153,7 +154,8 @@ CREATE TABLE action (
     sent_at TEXT,
     settled_at TEXT
 );
-CREATE INDEX action_open ON action (state, due) WHERE state NOT IN ('done', 'superseded');
+CREATE INDEX action_open ON action (state, kind, due) WHERE state NOT IN ('done', 'superseded');
+CREATE INDEX action_ready ON action (ordinal, id) WHERE state = 'planned' AND released = 1;
 CREATE INDEX action_guid ON action (guid, id);
 CREATE INDEX action_sent ON action (sent_at) WHERE sent_at IS NOT NULL;
 CREATE INDEX action_pass ON action (pass_id);

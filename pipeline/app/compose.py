@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from datetime import timedelta
 
-from config.settings import Settings
+from config.settings import Mail, Settings
 from config.values import Limit as LimitSetting
 from pipeline.app.engine import Engine, EngineOptions, Parts
 from pipeline.core.brake import BrakePolicy, Limit
@@ -78,8 +78,7 @@ def team_of(settings: Settings, clock: Clock) -> HttpTeam:
     return HttpTeam(options, clock)
 
 
-def mailer_of(settings: Settings) -> SmtpMailer | None:
-    section = settings.mail
+def mailer_of(section: Mail) -> SmtpMailer | None:
     if not section.enabled:
         return None
     password = section.password.resolve().get_secret_value() if section.username else ""
@@ -111,7 +110,7 @@ def policy_of(settings: Settings) -> Policy:
         reinvite_every=timedelta(days=users.reinvite_days),
         reinvite_on_email_change=users.invited_email_change == "reinvite",
         hold_console_suspension=users.console_suspension == "hold",
-        own_id_prefix=settings.external_id.format.partition("{")[0],
+        external_id_format=settings.external_id.format,
         overwrite_foreign_ids=settings.external_id.overwrite_foreign,
         adopt_legacy=settings.external_id.adopt_legacy,
     )
@@ -135,7 +134,9 @@ def planner_options_of(settings: Settings) -> PlannerOptions:
     return PlannerOptions(
         policy=policy_of(settings),
         brake=brake_of(settings),
-        exclusions=Exclusions(email_patterns=tuple(settings.users.exclude_emails)),
+        exclusions=Exclusions(
+            email_patterns=tuple(settings.users.exclude_emails), guids=frozenset(settings.users.exclude_guids)
+        ),
         external_id_format=settings.external_id.format,
     )
 

@@ -23,7 +23,7 @@ from pipeline.core.plan import NoteKind
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
 from pipeline.journal_port import Journal
 from pipeline.log import Event, exit_line, in_pass, logger
-from pipeline.model import State, WaitFor
+from pipeline.model import FREES_SEAT, State, WaitFor
 from pipeline.ports import Clock, Team
 from pipeline.records import Node
 from stages.directory.poller import Poller
@@ -133,6 +133,8 @@ class Engine:
             settling = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.SETTLING)
             retries = await self._journal.outbox.in_state(State.RETRY)
         waiting = {action.guid for action in settling}
+        if self._parts.poller.is_blocked:
+            unconfirmed = [node for node in unconfirmed if node.left_how != "absent"]
         moments = [self._settled_at(node) for node in unconfirmed if node.guid in waiting]
         patience = state.started + timedelta(seconds=RETRY_PATIENCE_SECONDS) + self._options.settle
         moments += [action.due for action in retries if action.due is not None and action.due <= patience]
@@ -261,7 +263,12 @@ class Engine:
             and now < self._directory_trouble.again_at
         ):
             return
-        full = self._full_wanted and (self._pass is None or not self._pass.has_polled)
+        is_first = self._pass is None or not self._pass.has_polled
+        full = self._full_wanted and is_first
+        if self._parts.poller.is_blind and is_first and not full:
+            # No event tells a blind account of a deletion: only a full read does.
+            async with self._journal.reading():
+                full = await self._is_comparison_due(now)
         try:
             result = await self._parts.poller.poll(full=full)
         except ConnectorError as error:
@@ -356,6 +363,7 @@ class Engine:
                 detail=note.detail,
             )
         state.plan.news.clear()
+        await self._give_seats(state)
         if await parts.planner.release(state.plan, selection):
             for held in state.plan.held:
                 logger().warning(
@@ -366,6 +374,9 @@ class Engine:
                     limit=held.rule,
                 )
         state.has_planned = True
+        if compares and selection is None:
+            async with self._journal.transaction():
+                await self._journal.put("rules", parts.planner.rules)
         self._is_over(self._team_trouble)
         self._apply.poke()
 
@@ -373,7 +384,7 @@ class Engine:
         """Once a pass: is the team there, what is left from before, who waits for something that may have come."""
         parts = self._parts
         info = await parts.team.team_info()
-        state.seats = info.seats
+        state.seats, state.free_seats = info.seats, info.free_seats
         if not parts.applier.protected_member_id:
             try:
                 parts.applier.protected_member_id = (await parts.team.acting_admin()).member_id
@@ -386,14 +397,23 @@ class Engine:
         await parts.applier.recover(state.apply)
         now = self._clock.now()
         async with self._journal.transaction():
-            if info.free_seats:
-                await self._journal.outbox.give_seats(info.free_seats)
             waiting = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.JOINED)
             await self._journal.mark_dirty([action.guid for action in waiting], "timer", now)
         self._joined_checked_at = now
         state.is_ready = True
 
+    async def _give_seats(self, state: PassState) -> None:
+        """Who waits for a seat comes before who wants one only now, also for seats that this pass frees."""
+        free, state.free_seats = state.free_seats, 0
+        async with self._journal.transaction():
+            unreleased = await self._journal.outbox.unreleased()
+            freed = sum(one.kind in FREES_SEAT and one.state is State.PLANNED for one in unreleased)
+            if free + freed:
+                await self._journal.outbox.give_seats(free + freed)
+
     async def _is_comparison_due(self, now: datetime) -> bool:
+        if await self._journal.get("rules") != self._parts.planner.rules:
+            return True  # decided under other settings: an exclusion, say, wins over what was already planned
         text = await self._journal.get("compared_at")
         return text is None or now - datetime.fromisoformat(text) >= self._options.compare_every
 
@@ -404,11 +424,15 @@ class Engine:
         ended = state.ended_by is not None
         if ended and not isinstance(state.ended_by, DirectoryError | ScopeEmpty):
             return
+        if ended:
+            async with self._journal.reading():
+                if await self._journal.get("rules") != self._parts.planner.rules:
+                    return  # nothing was decided under the present settings yet
         report = state.apply
         report.again = report.compare = False
         only = state.selection.guids if state.selection else None
         await self._parts.applier.apply(report, harmless_only=ended, only=only)
-        if report.again and not ended:
+        if (report.again or state.plan.deferred) and not ended:
             state.compare_wanted = state.compare_wanted or report.compare
             self._plan.poke()
 

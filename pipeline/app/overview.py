@@ -9,7 +9,6 @@ from pipeline.model import Action, Json, State
 from state.database import stamp
 from state.journal import Journal
 
-
 LAG_SAMPLE = 1000
 
 

@@ -53,7 +53,7 @@ async def assembled(
         the_clock,
         directory=directory,
         team=SimulatedTeam(team, the_clock) if simulated else team,
-        mailer=None if simulated else compose.mailer_of(settings),
+        mailer=None if simulated else compose.mailer_of(settings.mail),
         simulated=simulated,
     )
     try:

@@ -35,6 +35,7 @@ class PassState:
     has_planned: bool = False
     compare_wanted: bool = False
     seats: int = 0
+    free_seats: int = 0
     selection: Selection | None = None
 
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline import __version__
-from pipeline.cli import (
-    approve,
-    authorize,
-    check,
-    explain,
-    history,
-    plan,
-    rework,
-    run,
-    sandbox,
-    status,
-    watch,
-)
-from pipeline.cli.session import Invocation
+from pipeline.cli.invocation import Invocation
 
 _app = typer.Typer(
     name="ad-connector",
@@ -56,9 +46,48 @@ def _globals(
     context.obj = Invocation(config=config, verbose=verbose, environ=os.environ)
 
 
-for _module in (authorize, check, plan, run, watch, status, explain, approve, rework, history, sandbox):
-    _module.register(_app)
+# Module by command. One command needs one module, and the others' libraries cost half a second to import.
+_MODULES = {
+    "authorize": "authorize",
+    "check": "check",
+    "plan": "plan",
+    "run": "run",
+    "watch": "watch",
+    "status": "status",
+    "explain": "explain",
+    "approve": "approve",
+    "retry": "approve",
+    "apply": "rework",
+    "undo": "rework",
+    "replay": "rework",
+    "journal": "history",
+    "sandbox": "sandbox",
+    "demo": "sandbox",
+}
 
 
-def application() -> None:
-    _app(prog_name="ad-connector")  # else the usage says `python -m pipeline`
+def modules_for(arguments: Sequence[str]) -> list[str]:
+    """The modules that this command line needs: the named command's, or all, for the help and for mistakes."""
+    named = next((word for word in _words(arguments) if not word.startswith("-")), "")
+    return [_MODULES[named]] if named in _MODULES else list(dict.fromkeys(_MODULES.values()))
+
+
+def _words(arguments: Sequence[str]) -> Iterator[str]:
+    """The command line without the value of --config, which may look like a command."""
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        else:
+            yield word
+
+
+def application(arguments: Sequence[str] | None = None) -> None:
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["--version"]:
+        # Nothing to import for it.
+        typer.echo(f"ad-connector {__version__}")
+        return
+    for name in modules_for(given):
+        importlib.import_module(f"pipeline.cli.{name}").register(_app)
+    _app(given, prog_name="ad-connector")

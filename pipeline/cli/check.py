@@ -49,48 +49,51 @@ def register(app: typer.Typer) -> None:
             for name in Section:
                 if name is Section.ALL or section not in (Section.ALL, name):
                     continue
-                for finding in await _findings(settings, name, send_mail=send_mail):
+                findings, own_code = await _findings(settings, name, send_mail=send_mail)
+                for finding in findings:
                     _show(console, finding)
                     if finding.state == "failed" and not code:
-                        code = _CODES[name.value]
+                        code = own_code or _CODES[name.value]
             return code
 
         execute(context, body)
 
 
-async def _findings(settings: Settings, section: Section, *, send_mail: bool) -> Sequence[Finding]:
+async def _findings(
+    settings: Settings, section: Section, *, send_mail: bool
+) -> tuple[Sequence[Finding], int]:
+    """The lines of a section, and the code of the error that kept it from being looked at (0: none)."""
     clock = SystemClock()
     try:
         match section:
             case Section.DIRECTORY:
                 directory = compose.directory_of(settings, clock)
                 try:
-                    return await directory.check(settings.users.sync_group)
+                    return await directory.check(settings.users.sync_group), 0
                 finally:
                     await directory.close()
             case Section.DROPBOX:
                 team = compose.team_of(settings, clock)
                 try:
-                    return await team.check()
+                    return await team.check(), 0
                 finally:
                     await team.close()
             case Section.MAIL:
-                mailer = compose.mailer_of(settings)
+                mailer = compose.mailer_of(settings.mail)
                 if mailer is None:
-                    return [
-                        Finding(
-                            "mail",
-                            "mail",
-                            "warning",
-                            "mail.enabled is false",
-                            "nobody hears of errors; enable it",
-                        )
-                    ]
-                return await mailer.check(send_mail=send_mail)
+                    finding = Finding(
+                        "mail",
+                        "mail",
+                        "warning",
+                        "mail.enabled is false",
+                        "nobody hears of errors; enable it",
+                    )
+                    return [finding], 0
+                return await mailer.check(send_mail=send_mail), 0
             case _:
-                return await _journal(settings)
+                return await _journal(settings), 0
     except ConnectorError as error:
-        return [Finding(section.value, error.operation, "failed", error.cause, error.hint)]
+        return [Finding(section.value, error.operation, "failed", error.cause, error.hint)], error.exit_code
 
 
 async def _journal(settings: Settings) -> Sequence[Finding]:

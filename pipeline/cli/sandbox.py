@@ -75,7 +75,9 @@ async def _up(folder: Path | None, people: int, seats: int) -> None:
                 options=SandboxOptions(seats=seats, people=people),
             ) as sandbox:
                 sandbox.write_configuration()
-                (home / "sandbox.json").write_text(sandbox.facts_json(), encoding="utf-8")
+                facts = home / "sandbox.json"
+                facts.touch(mode=0o600)
+                facts.write_text(sandbox.facts_json(), encoding="utf-8")
                 sys.stdout.write(f"{sandbox.handbook()}\n\n{sandbox.toml()}")
                 sys.stdout.flush()
                 sys.stderr.write(

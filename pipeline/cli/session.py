@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import anyio
@@ -14,22 +12,9 @@ import typer
 from config.load import load
 from config.settings import Settings
 from pipeline import log
-from pipeline.core.exits import ExitCode, final_code, shell_status
+from pipeline.cli.invocation import Invocation
+from pipeline.core.exits import final_code, shell_status
 from pipeline.errors import ConnectorError, InstanceRunning
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """How the program was called."""
-
-    config: Path | None
-    verbose: bool
-    environ: Mapping[str, str]
-
-    def settings(self) -> Settings:
-        """Raises ConfigurationError or RightsError."""
-        return load(self.config, self.environ)
-
 
 Body = Callable[[Settings], Awaitable[int]]
 
@@ -41,7 +26,7 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
     """
     invocation: Invocation = context.obj
     try:
-        settings = invocation.settings()
+        settings = load(invocation.config, invocation.environ)
         log.configure(
             log.LogOptions(
                 # Two processes must not turn one file: only passes, which own the journal, write to it.
@@ -51,9 +36,11 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
                 to_stderr=is_pass or invocation.verbose,
             )
         )
-        code = anyio.run(_caught, body, settings, is_pass)
+        code = anyio.run(_caught, body, settings)
     except ConnectorError as error:
         code = complain(error, is_pass=is_pass)
+        if is_pass:
+            tell_early(invocation, error)
     except KeyboardInterrupt:
         code = 130
     finally:
@@ -61,16 +48,14 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
     raise SystemExit(shell_status(code))
 
 
-async def _caught(body: Body, settings: Settings, is_pass: bool) -> int:
+async def _caught(body: Body, settings: Settings) -> int:
     try:
         return await body(settings)
-    except ConnectorError as error:
-        return complain(error, is_pass=is_pass)
     except BaseExceptionGroup as group:
         inner = _only_error(group)
         if inner is None:
             raise
-        return complain(inner, is_pass=is_pass)
+        raise inner from group
 
 
 def _only_error(group: BaseExceptionGroup[BaseException]) -> ConnectorError | None:
@@ -97,5 +82,13 @@ def complain(error: ConnectorError, *, is_pass: bool) -> int:
     return int(code)
 
 
-def remedy(code: int) -> str:
-    return ExitCode(code).remedy
+def tell_early(invocation: Invocation, error: ConnectorError) -> None:
+    """Mails a fault that ended the program before the journal could carry its alert, if the mail settings can be read.
+
+    Another instance (-19) is no news for anybody but the caller.
+    """
+    if isinstance(error, InstanceRunning):
+        return
+    from pipeline.app.early import mail_early_fault
+
+    mail_early_fault(invocation.config, invocation.environ, error)

@@ -20,7 +20,7 @@ from pipeline.app.health import reading_of
 from pipeline.app.requests import Requests
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError
-from pipeline.log import Event, logger
+from pipeline.log import Event, exit_line, logger
 from stages.service.health import serving
 from state import lock
 from state.journal import Journal
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
             address = control.address_for(settings.journal.path)
             with lock.acquire(settings.journal.path, "watch", address):
                 await _watch(settings, address)
+            exit_line(0)
             return 0
 
         execute(context, body, is_pass=True)

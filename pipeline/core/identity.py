@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipeline.core.mapping import identity_in
 from pipeline.model import Member, Status
 from pipeline.records import Link
+
+LEGACY_PREFIX = "ADSYNC "
+"""What the original connector's external ids begin with; the objectSid follows."""
 
 
 class How(StrEnum):
@@ -45,12 +49,14 @@ def match(
     candidates: Candidates,
     holders: Mapping[str, str],
     *,
-    own_prefix: str,
+    own_format: str,
+    legacy_belongs: bool = True,
 ) -> Match:
     """The first way that finds a member wins: link, own external id, legacy id, e-mail.
 
     A member that is linked to another person, or carries another person's own external id, is never taken
-    over by its e-mail: an account with its files must not pass to a namesake unseen.
+    over by its e-mail: an account with its files must not pass to a namesake unseen. Nor is one that carries the original
+    connector's id of an object that is not this person, while such ids count (`legacy_belongs`).
     `holders` maps member_id to the GUID of the person it is linked to.
     """
     linked = candidates.linked if link is not None else None
@@ -65,8 +71,11 @@ def match(
         holder = holders.get(best.member_id, "")
         if holder and holder != guid:
             return Match(member=best, how=How.EMAIL, rival=holder)
-        if own_prefix and best.external_id.startswith(own_prefix):
-            return Match(member=best, how=How.EMAIL, rival=best.external_id.removeprefix(own_prefix))
+        rival = identity_in(best.external_id, own_format)
+        if not rival and legacy_belongs and best.external_id.startswith(LEGACY_PREFIX):
+            rival = best.external_id
+        if rival:
+            return Match(member=best, how=How.EMAIL, rival=rival)
         return Match(member=best, how=How.EMAIL)
     if linked is not None:
         return Match(member=linked, how=How.LINK)

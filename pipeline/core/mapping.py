@@ -28,6 +28,11 @@ _FORBIDDEN_IN_NAMES = frozenset('/:?*<>"|\\')
 _INVISIBLE = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _JOINER = "\u200d"
 
+_IDENTITIES = {
+    "{objectGUID}": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+    "{objectSid}": re.compile(r"S-1(-\d+)+"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class CleanedEmail:
@@ -103,14 +108,16 @@ def external_id_of(entry: Entry, external_id_format: str) -> str:
 
 
 def identity_in(external_id: str, external_id_format: str) -> str:
-    """The GUID or SID that an external id of this format carries; empty when it isn't of this format."""
-    before, _, after = external_id_format.partition(check_external_id_format(external_id_format))
-    is_ours = (
-        len(external_id) > len(before) + len(after)
-        and external_id.startswith(before)
-        and external_id.endswith(after)
-    )
-    return external_id[len(before) : len(external_id) - len(after)] if is_ours else ""
+    """The GUID or SID that an external id of this format carries; empty when it isn't of this format.
+
+    What stands in the place must look like one: a format may be the bare placeholder, and then fits any system's id.
+    """
+    placeholder = check_external_id_format(external_id_format)
+    before, _, after = external_id_format.partition(placeholder)
+    if not external_id.startswith(before) or not external_id.endswith(after):
+        return ""
+    identity = external_id[len(before) : len(external_id) - len(after)]
+    return identity if _IDENTITIES[placeholder].fullmatch(identity) else ""
 
 
 def profile_of(entry: Entry, *, external_id_format: str) -> Mapped:

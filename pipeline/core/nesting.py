@@ -26,12 +26,14 @@ class Nesting:
         self.exclusion = ScopeGraph(exclusion_root) if exclusion_root else None
         self._graphs = [self.scope, *([self.exclusion] if self.exclusion else [])]
         self._names: dict[str, str] = {}
+        self._opaque: set[str] = set()  # members that nobody could read yet: a person, or a group
         self._removals: list[Removal] = []
 
     def load(
         self, nodes: Sequence[tuple[str, Kind, bool]], edges: Sequence[Edge], names: Mapping[str, str]
     ) -> None:
         """Builds the graphs from the mirror; nobody counts as having entered or left by it."""
+        self._opaque |= {guid for guid, kind, _ in nodes if kind is Kind.OTHER}
         for graph in self._graphs:
             for guid, kind, live in nodes:
                 graph.set_node(guid, kind, live)
@@ -53,6 +55,7 @@ class Nesting:
                 self._names[guid] = name
             if not live and self.scope.is_live(guid):
                 self._removals.append(Removal(guid, f"group {self.name(guid)} was deleted"))
+        (self._opaque.add if kind is Kind.OTHER else self._opaque.discard)(guid)
         for graph in self._graphs:
             graph.set_node(guid, kind, live)
 
@@ -101,6 +104,16 @@ class Nesting:
 
     def is_excluded(self, guid: str) -> bool:
         return self.exclusion is not None and self.exclusion.is_listed(guid)
+
+    def is_opaque_member(self, guid: str) -> bool:
+        """Whether the sync group's nesting holds this, but nobody could read it: a person, perhaps."""
+        return guid in self._opaque and self.scope.is_reached(guid)
+
+    def unreadable_protection(self) -> list[str]:
+        """What hangs below the exclusion group and could not be read."""
+        if self.exclusion is None:
+            return []
+        return sorted(guid for guid in self._opaque if self.exclusion.is_reached(guid))
 
     def take_exclusion_changes(self) -> frozenset[str]:
         """Those whose exclusion by group came or went: to be decided again."""

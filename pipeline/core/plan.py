@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pipeline.core.identity import How, Match
-from pipeline.core.mapping import Mapped, changes
+from pipeline.core.identity import LEGACY_PREFIX, How, Match
+from pipeline.core.mapping import Mapped, changes, identity_in
 from pipeline.model import ActionKind, Member, Profile, Status, WaitFor, Wanted
 from pipeline.records import Link, Node, Pin
 
@@ -29,7 +29,7 @@ class Policy:
     reinvite_every: timedelta = timedelta(0)  # zero: never
     reinvite_on_email_change: bool = False
     hold_console_suspension: bool = False
-    own_id_prefix: str = "ad-guid:"
+    external_id_format: str = "ad-guid:{objectGUID}"
     overwrite_foreign_ids: bool = False
     adopt_legacy: bool = True
 
@@ -123,6 +123,10 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
         return Decision(
             skipped="a member already, and users.manage_existing is off: unmanaged, never touched"
         )
+    if member is not None and subject.duplicate_of and subject.match.how is How.EMAIL:
+        # Whose account it is can't be told by an address that two people carry.
+        detail = f"the member with this e-mail may be theirs or that of {subject.duplicate_of}, who has the same e-mail"
+        return Decision(skipped=detail, notes=(_duplicate_note(subject),))
     if member is not None and member.status is Status.UNKNOWN:
         return Decision(skipped="Dropbox tells a status that this version does not know; left alone")
     if subject.presence is Presence.UNREADABLE:
@@ -140,8 +144,9 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
 def _is_managed(subject: Subject, policy: Policy) -> bool:
     match subject.match.how:
         case How.EMAIL:
-            # A person who is no longer listed is never adopted by an e-mail alone.
-            return subject.link is not None or (policy.manage_existing and subject.node.listed)
+            # A person who is no longer listed is never adopted by an e-mail alone. An old link, to an account that is
+            # gone, makes no other account ours.
+            return policy.manage_existing and subject.node.listed
         case How.LEGACY:
             return policy.adopt_legacy
         case _:
@@ -194,7 +199,7 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
         case Status.ACTIVE:
             return Decision(wanted=update, notes=notes)
         case Status.SUSPENDED:
-            by_console = subject.link is not None and not subject.link.suspended_by_us
+            by_console = subject.link is None or not subject.link.suspended_by_us
             if by_console and policy.hold_console_suspension:
                 return Decision(
                     skipped="suspended in the admin console; users.console_suspension is hold", notes=notes
@@ -246,6 +251,15 @@ def _invited(
             notes=notes,
         )
     wanted: list[Wanted] = []
+    look_again = None
+    welcomes = subject.link.welcomes if subject.link else 0
+    if policy.reinvite_every and member.invited_on is not None and welcomes < 3:
+        look_again = member.invited_on + policy.reinvite_every * (welcomes + 1)
+        if look_again <= now:
+            # First: what waits for the member to join would keep it waiting.
+            reason = f"invited since {member.invited_on:%Y-%m-%d}"
+            wanted.append(Wanted(kind=ActionKind.RESEND_WELCOME, reason=reason))
+            look_again = now + policy.reinvite_every
     if differs.external_id:
         wanted.append(
             Wanted(
@@ -260,16 +274,6 @@ def _invited(
             notes += (_note(subject, NoteKind.INVITED_EMAIL, detail),)
         reason = f"{_difference(rest, member)}; waits until the member has joined"
         wanted.append(Wanted(kind=ActionKind.UPDATE, reason=reason, changes=rest, wait=WaitFor.JOINED))
-    look_again = None
-    welcomes = subject.link.welcomes if subject.link else 0
-    if policy.reinvite_every and member.invited_on is not None and welcomes < 3:
-        next_welcome = member.invited_on + policy.reinvite_every * (welcomes + 1)
-        if next_welcome <= now:
-            wanted.append(
-                Wanted(kind=ActionKind.RESEND_WELCOME, reason=f"invited since {member.invited_on:%Y-%m-%d}")
-            )
-        else:
-            look_again = next_welcome
     return Decision(wanted=tuple(wanted), notes=notes, look_again=look_again)
 
 
@@ -280,7 +284,8 @@ def _external_id(subject: Subject, member: Member, policy: Policy) -> tuple[str,
     replaceable = (
         present in ("", ours)
         or subject.match.how is How.LEGACY
-        or present.startswith(("ADSYNC ", policy.own_id_prefix))
+        or present == f"{LEGACY_PREFIX}{subject.node.entry.sid}"
+        or identity_in(present, policy.external_id_format)
         or policy.overwrite_foreign_ids
     )
     if replaceable:

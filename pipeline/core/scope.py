@@ -81,6 +81,10 @@ class ScopeGraph:
         """Whether `guid` is a living user that the root reaches."""
         return self._states.get(guid, 0) == _USER << _KIND_SHIFT | _LIVE | _REACHED
 
+    def is_reached(self, guid: str) -> bool:
+        """Whether `guid`, of whatever kind, lives and hangs on the root."""
+        return bool(self._states.get(guid, 0) & _REACHED)
+
     def is_live(self, guid: str) -> bool:
         """Whether the node is known and lives, reached or not."""
         return bool(self._states.get(guid, 0) & _LIVE)

@@ -8,9 +8,17 @@ invited or wiped a second time.
 from __future__ import annotations
 
 from pipeline.core.mapping import changes
-from pipeline.model import Action, ActionKind, Member, Profile, Status, Verdict
+from pipeline.model import OPEN_STATES, Action, ActionKind, Member, Profile, State, Status, Verdict
+
+IN_DOUBT = "?"
+"""As the job of an action: its reply was lost, and with it the id of a job that there may be."""
 
 _HAS_ACCOUNT = frozenset({Status.ACTIVE, Status.SUSPENDED})
+
+
+def is_under_way(action: Action) -> bool:
+    """Whether its effect may still come: until a look has told, nothing is decided about the person."""
+    return action.state is State.SENDING or (bool(action.job_id) and action.state in OPEN_STATES)
 
 
 def settle(action: Action, member: Member | None, *, job_pending: bool = False) -> Verdict:

@@ -74,7 +74,9 @@ class Substring:
     last: bytes
 
     def __str__(self) -> str:
-        return f"({self.attribute}={'*'.join(_shown(part) for part in (self.first, *self.middle, self.last))})"
+        return (
+            f"({self.attribute}={'*'.join(_shown(part) for part in (self.first, *self.middle, self.last))})"
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ def decode_filter(fields: Reader) -> Filter:
             return Present(body.decode())
         case 0xA9:
             found = dict(inner.rest())
-            return Extensible(found.get(0x82, b"").decode(), found.get(0x81, b"").decode(), found.get(0x83, b""))
+            return Extensible(
+                found.get(0x82, b"").decode(), found.get(0x81, b"").decode(), found.get(0x83, b"")
+            )
     raise BerError(f"no filter has the tag {tag:#04x}")
 
 
@@ -191,7 +195,9 @@ def key_in(attribute: str, value: bytes, names: Names) -> Key:
                 return int(value)
             case Syntax.NAME:
                 text = value.decode()
-                return key_of(category_named(text, names.base_dn) if attribute.lower() == "objectcategory" else text)
+                return key_of(
+                    category_named(text, names.base_dn) if attribute.lower() == "objectcategory" else text
+                )
             case Syntax.REFERENCE:
                 target = names.resolve(value.decode())
                 return target.bytes_le if target else object()
@@ -259,7 +265,9 @@ def _one_of(parts: Iterable[Filter], names: Names) -> Predicate | None:
         return None
     attribute = attributes.pop()
     keys = {key_in(attribute, part.value, names) for part in compared}
-    return _on_values(attribute, lambda values: any(_key_stored(attribute, value) in keys for value in values))
+    return _on_values(
+        attribute, lambda values: any(_key_stored(attribute, value) in keys for value in values)
+    )
 
 
 def _on_values(attribute: str, test: Callable[[Collection[bytes]], bool]) -> Predicate:
@@ -278,7 +286,9 @@ def _comparison(wanted: Compare, names: Names) -> Predicate:
     attribute = wanted.attribute.lower()
     key = key_in(attribute, wanted.value, names)
     if wanted.operator == "=":
-        return _on_values(attribute, lambda values: any(_key_stored(attribute, value) == key for value in values))
+        return _on_values(
+            attribute, lambda values: any(_key_stored(attribute, value) == key for value in values)
+        )
     if not isinstance(key, int | str):
         return lambda _: None
     rises = wanted.operator == ">="
@@ -286,9 +296,17 @@ def _comparison(wanted: Compare, names: Names) -> Predicate:
     def ordered(values: Collection[bytes]) -> bool:
         for value in values:
             stored = _key_stored(attribute, value)
-            if isinstance(stored, int) and isinstance(key, int) and (stored >= key if rises else stored <= key):
+            if (
+                isinstance(stored, int)
+                and isinstance(key, int)
+                and (stored >= key if rises else stored <= key)
+            ):
                 return True
-            if isinstance(stored, str) and isinstance(key, str) and (stored >= key if rises else stored <= key):
+            if (
+                isinstance(stored, str)
+                and isinstance(key, str)
+                and (stored >= key if rises else stored <= key)
+            ):
                 return True
         return False
 
@@ -320,7 +338,9 @@ def _extensible(wanted: Extensible, names: Names) -> Predicate:
     if wanted.rule == IN_CHAIN and syntax_of(attribute) is Syntax.REFERENCE:
         target = names.resolve(_folded(wanted.value))
         raw = target.bytes_le if target else b""
-        return lambda view: None if view.values(attribute) is None else bool(raw) and view.reaches(attribute, raw)
+        return lambda view: (
+            None if view.values(attribute) is None else bool(raw) and view.reaches(attribute, raw)
+        )
     if wanted.rule in (BIT_AND, BIT_OR) and syntax_of(attribute) is Syntax.NUMBER:
         try:
             mask = int(wanted.value)

@@ -8,7 +8,6 @@ from sandbox.windows_ldap.ber import BerError, Reader
 from sandbox.windows_ldap.codes import Code
 from sandbox.windows_ldap.filters import Filter, decode_filter
 
-
 START_TLS = "1.3.6.1.4.1.1466.20037"
 BASE, ONE_LEVEL, SUBTREE = 0, 1, 2
 
@@ -141,9 +140,7 @@ class Found:
 
     def encode(self, number: int, *, types_only: bool = False) -> bytes:
         listed = [
-            ber.sequence(
-                ber.octets(name), ber.tlv(ber.SET, *(() if types_only else map(ber.octets, values)))
-            )
+            ber.sequence(ber.octets(name), ber.tlv(ber.SET, *(() if types_only else map(ber.octets, values))))
             for name, values in self.attributes
         ]
         return _message(number, ber.tlv(0x64, ber.octets(self.dn), ber.sequence(*listed)))

@@ -83,6 +83,11 @@ class Record:
         """Deleted by somebody; `CN=Deleted Objects` carries isDeleted as well and is no tombstone."""
         return self.is_deleted and bool(self.values("lastknownparent"))
 
+    @property
+    def has_lost_links(self) -> bool:
+        """A tombstone and a recycled-object have no links; a deleted-object of the Recycle Bin keeps them, hidden."""
+        return self.is_tombstone_like and (self.is_recycled or not self.values("msds-lastknownrdn"))
+
     def copy(self) -> "Record":
         return Record(
             self.guid,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sandbox.windows_ldap.names import escape_rdn, key_of
 from sandbox.windows_ldap.record import LinkValue, Record, Stamp
-from sandbox.windows_ldap.schema import BACK_LINKS, FORWARD_LINKS, KEPT_BY_TOMBSTONES
+from sandbox.windows_ldap.schema import BACK_LINKS, FORWARD_LINKS, KEPT_BY_TOMBSTONES, NOT_REPLICATED
 
 Values = Sequence[bytes]
 
@@ -66,7 +66,9 @@ class Replica:
         for head in self.records.values():
             if head.parent is None:
                 head_key = key_of(head.root_dn)
-                if wanted[-len(head_key) :] == head_key and (found := self._descend(head, wanted[: -len(head_key)])):
+                if wanted[-len(head_key) :] == head_key and (
+                    found := self._descend(head, wanted[: -len(head_key)])
+                ):
                     return found
         return None
 
@@ -83,7 +85,9 @@ class Replica:
     def under(self, base: Record) -> Iterator[Record]:
         """The base and everything below, by DN order of creation."""
         yield base
-        for child in sorted(self.children.get(base.guid, ()), key=lambda guid: self.records[guid].usn_created):
+        for child in sorted(
+            self.children.get(base.guid, ()), key=lambda guid: self.records[guid].usn_created
+        ):
             yield from self.under(self.records[child])
 
     def link_targets(self, record: Record, attribute: str, *, deactivated: bool = False) -> list[uuid.UUID]:
@@ -201,7 +205,8 @@ class Replica:
         newer = [
             (name, stored)
             for name, stored in theirs.attributes.items()
-            if (old := ours.attributes.get(name)) is None or old.stamp < stored.stamp
+            if name not in NOT_REPLICATED
+            and ((old := ours.attributes.get(name)) is None or old.stamp < stored.stamp)
         ]
         if not newer:
             return
@@ -211,6 +216,8 @@ class Replica:
             if name == "name":
                 self._adopt(ours, theirs.parent)
         ours.deleted_at, ours.recycled_at = theirs.deleted_at, theirs.recycled_at
+        if ours.has_lost_links:
+            self.drop_links(ours)
         self._touched(ours, usn)
 
     def _pull_links(self, theirs: Record) -> None:
@@ -224,11 +231,6 @@ class Replica:
                     changed = True
         if changed:
             self._touched(ours, self.next_usn())
-        if ours.is_tombstone_like and not any(theirs.links.values()):
-            # Their referential integrity took the links of this object away; so does ours.
-            kept_there = {(name, one) for name, values in theirs.links.items() for one in values}
-            if not kept_there and (ours.is_recycled or not ours.values("msds-lastknownrdn")):
-                self.drop_links(ours)
 
     # ------------------------------------------------------------------------------------------ backup and restore
 

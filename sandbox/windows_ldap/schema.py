@@ -43,9 +43,7 @@ _SYNTAX = {
     ),
     **dict.fromkeys(("isdeleted", "isrecycled", "iscriticalsystemobject"), Syntax.TRUTH),
     **dict.fromkeys(("objectcategory", "distinguishedname"), Syntax.NAME),
-    **dict.fromkeys(
-        ("member", "memberof", "manager", "directreports", "lastknownparent"), Syntax.REFERENCE
-    ),
+    **dict.fromkeys(("member", "memberof", "manager", "directreports", "lastknownparent"), Syntax.REFERENCE),
 }
 
 FORWARD_LINKS = {"member": "memberof", "manager": "directreports"}
@@ -89,12 +87,39 @@ LOST_BY_DELETED_OBJECTS = frozenset(("objectcategory", "samaccounttype"))
 
 _DISPLAY = {
     name.lower(): name
-    for name in (
-        "objectGUID objectSid objectClass objectCategory instanceType sAMAccountName sAMAccountType userAccountControl"
-        " userPrincipalName givenName displayName accountExpires primaryGroupID groupType lastKnownParent isDeleted isRecycled"
-        " whenCreated whenChanged uSNChanged uSNCreated badPwdCount logonCount lastLogon lastLogonTimestamp distinguishedName"
-        " memberOf directReports invocationId tombstoneLifetime proxyAddresses"
-    ).split()
+    for name in [
+        "objectGUID",
+        "objectSid",
+        "objectClass",
+        "objectCategory",
+        "instanceType",
+        "sAMAccountName",
+        "sAMAccountType",
+        "userAccountControl",
+        "userPrincipalName",
+        "givenName",
+        "displayName",
+        "accountExpires",
+        "primaryGroupID",
+        "groupType",
+        "lastKnownParent",
+        "isDeleted",
+        "isRecycled",
+        "whenCreated",
+        "whenChanged",
+        "uSNChanged",
+        "uSNCreated",
+        "badPwdCount",
+        "logonCount",
+        "lastLogon",
+        "lastLogonTimestamp",
+        "distinguishedName",
+        "memberOf",
+        "directReports",
+        "invocationId",
+        "tombstoneLifetime",
+        "proxyAddresses",
+    ]
 }
 
 
@@ -159,7 +184,9 @@ def category_named(word: str, base_dn: str) -> str:
     word = word.lower()
     if "=" in word:
         return word
-    return category_of(word, base_dn) if word in _CATEGORY else f"CN={word},CN=Schema,CN=Configuration,{base_dn}"
+    return (
+        category_of(word, base_dn) if word in _CATEGORY else f"CN={word},CN=Schema,CN=Configuration,{base_dn}"
+    )
 
 
 def account_type_of(kind: str, group_type: int = 0) -> int | None:
@@ -178,7 +205,9 @@ def sid_bytes(text: str) -> bytes:
     if len(parts) < 3 or parts[0].upper() != "S":
         raise ValueError(f"{text} is no SID")
     subs = [int(part) for part in parts[3:]]
-    return struct.pack(f"<BB6s{len(subs)}I", int(parts[1]), len(subs), int(parts[2]).to_bytes(6, "big"), *subs)
+    return struct.pack(
+        f"<BB6s{len(subs)}I", int(parts[1]), len(subs), int(parts[2]).to_bytes(6, "big"), *subs
+    )
 
 
 def sid_text(raw: bytes) -> str:

@@ -11,23 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.core.nesting import Nesting
-from pipeline.core.plan import Note, NoteKind
+from pipeline.core.plan import Note
 from pipeline.errors import (
     CheckpointRefused,
     ConfigurationError,
     DirectoryError,
-    GroupNotFound,
-    GroupReplaced,
 )
 from pipeline.journal_port import Journal
 from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Source, Target
 from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, MirrorChange, Node
+from stages.directory.footing import Footing
 from stages.directory.sight import Sight, stub_of, unreadable_note
 from stages.directory.walk import members_of, walk
 
 CHECKPOINT_REFRESH = timedelta(minutes=1)
 """An empty poll writes nothing, except that the checkpoint's age stays known."""
+
+BLOCKED_PATIENCE = timedelta(minutes=10)
+"""While an unreadable member keeps absent leavers waiting, a full read is not tried at every look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +56,20 @@ class Poller:
         self._options = options
         self._nesting: Nesting | None = None
         self._is_ahead = False  # the nesting has taken changes that the journal has not
-        self._roots: dict[str, Entry] = {}
-        self._blind: tuple[Note, ...] = ()
+        self._footing = Footing(
+            directory, journal, clock, sync_group=options.sync_group, exclude_group=options.exclude_group
+        )
+        self._blocked_at: datetime | None = None
+
+    @property
+    def is_blind(self) -> bool:
+        """The account sees no deletions: only a full read finds who is gone."""
+        return bool(self._footing.blind)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Unreadable members keep leavers by absence waiting: a pass need not wait for them."""
+        return self._blocked_at is not None
 
     @property
     def nesting(self) -> Nesting:
@@ -68,13 +82,17 @@ class Poller:
         started = self._clock.now()
         domain = await self._directory.identify()
         first = self._nesting is None
-        await self._pin(domain)
-        changed_roots = await self._find_roots() if first or full else False
-        gained = await self._look_for_tombstones() if first or full else False
+        footing = self._footing
+        await footing.pin(domain)
+        changed_roots = await footing.find_roots() if first or full else False
+        gained = await footing.look_for_tombstones() if first or full or footing.is_probe_due() else False
         async with self._journal.reading():
             checkpoint = await self._journal.mirror.checkpoint()
             unconfirmed = await self._journal.mirror.unconfirmed()
-        overdue = any(node.left_how == "absent" and self._is_due(node, started) for node in unconfirmed)
+        is_patient = self._blocked_at is not None and started - self._blocked_at < BLOCKED_PATIENCE
+        overdue = not is_patient and any(
+            node.left_how == "absent" and self._is_due(node, started) for node in unconfirmed
+        )
         if (
             full
             or checkpoint is None
@@ -90,89 +108,6 @@ class Poller:
             return await self._read_changes(checkpoint, domain, started, unconfirmed)
         except CheckpointRefused:
             return await self._read_fully(domain, started, unconfirmed)
-
-    # --- pins
-
-    async def _pin(self, domain: Domain) -> None:
-        async with self._journal.transaction():
-            pinned = await self._journal.get("domain_guid")
-            if pinned is None:
-                await self._journal.put("domain_guid", domain.guid)
-                await self._journal.put("domain_name", domain.dns_name)
-            elif pinned != domain.guid:
-                name = await self._journal.get("domain_name")
-                raise ConfigurationError(
-                    "identify the directory",
-                    f"directory: this journal belongs to the domain {name}, but {domain.dns_name} answered",
-                    "point [directory] at the old domain, or start a new journal for this one",
-                )
-
-    async def _find_roots(self) -> bool:
-        """Resolves the configured groups against their pins. True: another group is meant than last time."""
-        changed = False
-        for role, reference in (
-            ("sync_group", self._options.sync_group),
-            ("exclude_group", self._options.exclude_group),
-        ):
-            async with self._journal.reading():
-                pinned_guid = await self._journal.get(f"{role}_guid") or ""
-                pinned_reference = await self._journal.get(f"{role}_reference") or ""
-            if not reference:
-                self._roots.pop(role, None)
-                if pinned_guid:
-                    changed = True
-                    await self._put_pin(role, "", "")
-                continue
-            entry = await self._resolve(role, reference, pinned_guid if pinned_reference == reference else "")
-            self._roots[role] = entry
-            if entry.guid != pinned_guid:
-                changed = True
-            if (entry.guid, reference) != (pinned_guid, pinned_reference):
-                await self._put_pin(role, entry.guid, reference)
-        return changed
-
-    async def _put_pin(self, role: str, guid: str, reference: str) -> None:
-        async with self._journal.transaction():
-            await self._journal.put(f"{role}_guid", guid)
-            await self._journal.put(f"{role}_reference", reference)
-
-    async def _resolve(self, role: str, reference: str, pinned: str) -> Entry:
-        """A renamed group is followed by its GUID; another group under the old name is not taken for it."""
-        if pinned:
-            found = await self._directory.read_entries([pinned])
-            if pinned in found:
-                return found[pinned]
-        try:
-            entry = await self._directory.find_group(reference)
-        except GroupNotFound as error:
-            if role == "exclude_group":
-                # Losing a protection is not an empty protection (behaviour.md §2.6).
-                raise ConfigurationError(
-                    "find the exclusion group", f"users.exclude_group: {error.cause}"
-                ) from error
-            raise
-        if pinned and entry.guid != pinned:
-            raise GroupReplaced(
-                f"find the {role.replace('_', ' ')}",
-                f"{reference!r} is now another group ({entry.guid}), the old one is gone",
-            )
-        return entry
-
-    async def _look_for_tombstones(self) -> bool:
-        """True when the right to see deletions was gained: what was deleted meanwhile is found by a full read only."""
-        sees = await self._directory.sees_tombstones()
-        async with self._journal.transaction():
-            before = await self._journal.get("sees_tombstones")
-            if sees is not None:
-                await self._journal.put("sees_tombstones", "yes" if sees else "no")
-        self._blind = ()
-        if sees is False:
-            text = (
-                "the account can't see deleted objects: people who are deleted in the directory are suspended at most, never removed; "
-                "grant it List Contents and Read Property on CN=Deleted Objects"
-            )
-            self._blind = (Note(kind=NoteKind.MISSING_RIGHT, detail=text),)
-        return sees is True and before == "no"
 
     def _is_stale(self, checkpoint: Checkpoint, domain: Domain, now: datetime) -> bool:
         """Beyond half the tombstone lifetime deletions may have been forgotten by the directory."""
@@ -190,8 +125,8 @@ class Poller:
         self._is_ahead = False
 
     def _new_nesting(self) -> Nesting:
-        excluded = self._roots.get("exclude_group")
-        return Nesting(self._roots["sync_group"].guid, excluded.guid if excluded else "")
+        excluded = self._footing.roots.get("exclude_group")
+        return Nesting(self._footing.roots["sync_group"].guid, excluded.guid if excluded else "")
 
     async def _read_changes(
         self, checkpoint: Checkpoint, domain: Domain, started: datetime, unconfirmed: Sequence[Node]
@@ -205,13 +140,14 @@ class Poller:
         confirmed = [node for node in unconfirmed if node.left_how == "edge" and self._is_due(node, started)]
         if not seen.relevant and not confirmed:
             await self._keep_checkpoint(checkpoint, newest, started)
-            return PollResult(changes=0, full=False, notes=self._blind)
+            return PollResult(changes=0, full=False, notes=self._footing.blind)
         # When the commit fails, the same changes come again: a nesting that has them already would tell of nobody.
         self._is_ahead = True
         change = self._apply_to_nesting(seen, started, {node.guid for node in confirmed})
+        _demand_protection(self.nesting)
         await self._commit(change, newest, started, seen.old)
         self._is_ahead = False
-        return PollResult(changes=len(seen.relevant), full=False, notes=self._blind)
+        return PollResult(changes=len(seen.relevant), full=False, notes=self._footing.blind)
 
     async def _keep_checkpoint(self, old: Checkpoint, new: Checkpoint, now: datetime) -> None:
         aged = old.at is None or now - old.at > CHECKPOINT_REFRESH
@@ -241,6 +177,12 @@ class Poller:
             if entry is not None and entry.kind is Kind.USER and entry.primary_group_rid in rids:
                 entries[delta.guid] = entry
                 known.append(delta)
+        if (protected := self._footing.roots.get("exclude_group")) is not None and protected.guid in dead:
+            raise ConfigurationError(
+                "read the exclusion group",
+                f"users.exclude_group: the group {protected.name} was deleted; nobody was touched",
+                "name another exclusion group, or clear users.exclude_group if nobody is to be protected any more",
+            )
         sight.relevant = known
         sight.dead = dead
         sight.entries = entries
@@ -326,7 +268,7 @@ class Poller:
         changes, causes = nesting.take_changes()
         at_once = set(causes) if not self._options.settle else set()
         people = (
-            {entry.guid for entry in sight.all_entries() if entry.kind is Kind.USER}
+            {entry.guid for entry in sight.all_entries() if entry.kind not in (Kind.GROUP, Kind.OTHER)}
             | sight.dead
             | set(sight.unseen)
         )
@@ -357,32 +299,51 @@ class Poller:
             linked = await self._journal.links.all_guids()
             before = {node.guid for node in await self._journal.mirror.listed_users()}
         groups_before = {guid for guid, kind, live in nodes if kind is Kind.GROUP and live}
-        roots = [Target(guid=entry.guid, dn=entry.dn) for entry in self._roots.values()]
+        roots = [Target(guid=entry.guid, dn=entry.dn) for entry in self._footing.roots.values()]
         walked = await walk(
             self._directory, roots, known=lambda _: False, was_group=groups_before.__contains__
         )
+        existing = {guid: live for guid, _, live in nodes}
+        # Whatever the mirror knows is looked at again: the checkpoint jumps over what became of it meanwhile.
         departed = [
-            guid for guid in {*linked, *before} if guid not in walked.entries and guid not in walked.unseen
+            guid
+            for guid in {*linked, *before, *existing}
+            if guid not in walked.entries and guid not in walked.unseen
         ]
         walked.entries.update(await self._directory.read_entries(departed))
         gone = [guid for guid in departed if guid not in walked.entries] + list(walked.unseen)
         dead = await self._directory.read_tombstones(gone)
-        existing = {guid for guid, _, _ in nodes}
-        stubs = [stub_of(target, domain) for guid, target in walked.unseen.items() if guid not in existing]
+        kinds = {guid: kind for guid, kind, _ in nodes}
+        # The members of a group that nothing holds any more were not read: it is forgotten, so that it is read like a new
+        # one when something holds it again. A deleted one is kept, since its restoring is told by itself alone.
+        forgotten = {guid for guid in departed if kinds.get(guid) is Kind.GROUP} - dead
+        for guid in forgotten:
+            walked.entries.pop(guid, None)
+        # Once a stub is in the mirror it is no less unreadable.
+        stubs = [
+            stub_of(target, domain)
+            for guid, target in walked.unseen.items()
+            if kinds.get(guid, Kind.OTHER) in (Kind.OTHER, Kind.FOREIGN)
+        ]
         nesting = self._new_nesting()
         entries = [*walked.entries.values(), *stubs]
         alive = {entry.guid for entry in entries}
-        kinds = {guid: kind for guid, kind, _ in nodes}
         nesting.load(
             [
                 *((entry.guid, entry.kind, True) for entry in entries),
-                *((guid, kinds.get(guid, Kind.USER), guid not in dead) for guid in existing - alive),
+                *(
+                    (guid, kinds[guid], was_live and guid not in dead)
+                    for guid, was_live in existing.items()
+                    if guid not in alive and guid not in forgotten
+                ),
             ],
             walked.edges,
             {entry.guid: entry.name for entry in entries if entry.kind is Kind.GROUP},
         )
+        _demand_protection(nesting)
         listed = set(nesting.scope.listed_users())
         blocked = unreadable_note(stubs)
+        self._blocked_at = started if blocked else None
         left = dict.fromkeys(before - listed, "no longer found in the sync group")
         earlier = {node.guid for node in unconfirmed if self._is_due(node, started)}
         confirmed = frozenset() if blocked else frozenset(earlier - listed)
@@ -393,18 +354,21 @@ class Poller:
             unseen=frozenset(
                 {*walked.unseen, *(guid for guid in departed if guid not in walked.entries)} - dead
             ),
+            forgotten=frozenset(forgotten),
             added=tuple(walked.edges),
             replace=True,
             entered=frozenset(listed - before),
             left=left,
             left_how="absent",
             confirmed=confirmed,
-            dirty=frozenset({*listed, *linked, *before}),
+            dirty=frozenset({*listed, *linked, *before, *_no_persons(entries)}),
         )
         await self._commit(change, checkpoint, started, {}, full=True)
         self._nesting = nesting
         self._is_ahead = False
-        return PollResult(changes=len(listed - before) + len(left), full=True, notes=self._blind + blocked)
+        return PollResult(
+            changes=len(listed - before) + len(left), full=True, notes=self._footing.blind + blocked
+        )
 
     async def know_departed(self, guids: Sequence[str]) -> frozenset[str]:
         """Looks for objects that only a member's external id names; those of this domain enter the mirror.
@@ -413,9 +377,10 @@ class Poller:
         """
         now = self._clock.now()
         entries = await self._directory.read_entries(guids)
+        people = [entry for entry in entries.values() if entry.kind is Kind.USER]
         dead = await self._directory.read_tombstones([guid for guid in guids if guid not in entries])
         async with self._journal.transaction():
-            for entry in entries.values():
+            for entry in people:
                 await self._journal.mirror.add_departed(entry, live=True, at=now)
                 self.nesting.set_node(entry.guid, entry.kind, live=True, name=entry.name)
             for guid in dead:
@@ -423,7 +388,7 @@ class Poller:
                     Entry(guid=guid, kind=Kind.USER, dn=""), live=False, at=now
                 )
                 self.nesting.set_node(guid, Kind.USER, live=False)
-        return frozenset({*entries, *dead})
+        return frozenset({*(entry.guid for entry in people), *dead})
 
     # --- both
 
@@ -461,12 +426,30 @@ class Poller:
             if not full:
                 # The directory has changed them: what was undone no longer stands in the way of its rules.
                 await journal.unpin(change.dirty)
+            else:
+                await journal.unpin({*change.entered, *change.left, *change.tombstones})
             await journal.mark_dirty(sorted(change.dirty), "comparison" if full else "delta", now)
             if not full:
                 # Whoever shares an e-mail with somebody who changed has to be looked at as well.
                 same = await journal.mirror.listed_with_email(email for email in emails if email)
                 others = {guid for guids in same.values() for guid in guids} - change.dirty
                 await journal.mark_dirty(sorted(others), "delta", now)
+
+
+def _demand_protection(nesting: Nesting) -> None:
+    """What can't be read below the exclusion group may be a group: whoever is in it would lose the protection unseen."""
+    opaque = nesting.unreadable_protection()
+    if opaque:
+        raise DirectoryError(
+            "read the exclusion group",
+            f"{len(opaque)} of its members can't be read ({', '.join(opaque[:5])}); they may be groups",
+            "give the service account the right to read them, or take them out of the exclusion group; nobody was touched",
+        )
+
+
+def _no_persons(entries: Sequence[Entry]) -> list[str]:
+    """Contacts, computers and strangers: never acted on, but reported."""
+    return [entry.guid for entry in entries if entry.kind not in (Kind.USER, Kind.GROUP, Kind.OTHER)]
 
 
 def _log_row(delta: Delta) -> dict[str, object]:

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import anyio
 
-from pipeline.core.settle import settle
-from pipeline.errors import ConnectorError, SyncError
+from pipeline.core.settle import IN_DOUBT, settle
+from pipeline.errors import ConnectorError, SyncError, TeamReadError
 from pipeline.journal_port import Journal
 from pipeline.model import (
     DESTRUCTIVE,
@@ -22,23 +22,17 @@ from pipeline.model import (
     ActionKind,
     Member,
     Outcome,
-    Profile,
     State,
-    Status,
     Verdict,
-    WaitFor,
 )
 from pipeline.ports import Clock, Team
-from pipeline.records import Link
+from stages.dropbox.jobs import JobReader, noting
+from stages.dropbox.settling import DOUBT_SECONDS, ActionLog, ApplyReport, Settled, Settler
+
+__all__ = ["ActionLog", "Applier", "ApplierOptions", "ApplyReport"]
 
 INVITES_A_REQUEST = 20  # Dropbox's limit for add_v2
-FIRST_DELAY_SECONDS = 2.0
-LONGEST_DELAY_SECONDS = 3600.0
-STALE_LIMIT = 2
-"""So often a pass decides again about one write that Dropbox answers with "not as you think"; then it has failed."""
-
-ActionLog = Callable[[Action, str, str], None]
-"""Called once an action has an outcome: the action, the outcome, the reason."""
+_NOT_THE_ADMIN = "the admin who authorised the connector is never suspended or removed: authorise it with another admin first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +42,67 @@ class ApplierOptions:
     workers: int = 4
 
 
-@dataclass(slots=True)
-class ApplyReport:
-    """Counts by kind of what was done, and what has to be looked at again."""
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """One worker at the journal: what it brings, and what it gets to do next."""
 
-    done: dict[str, int] = field(default_factory=dict)
-    again: bool = False  # somebody was marked dirty: decide again
-    compare: bool = False  # only a listing of the whole team can tell whose account is meant
+    settled: Sequence[Settled]
+    is_claiming: bool
+    batch: list[Action] = field(default_factory=list)
+    is_over: bool = False
+    is_gone: bool = False  # cancelled meanwhile: nothing may be claimed for it
+    error: ConnectorError | None = None
+
+
+class _Round:
+    """One call of `apply`: what it may claim, and its workers' turns at the journal.
+
+    Workers that come while the journal is busy are served together, in one transaction: at a high pace, what waits
+    for the disk is shared (group commit).
+    """
+
+    def __init__(
+        self,
+        applier: Applier,
+        report: ApplyReport,
+        *,
+        without: frozenset[ActionKind],
+        only: frozenset[str] | None,
+    ) -> None:
+        self._applier = applier
+        self._without = without
+        self._only = only
+        self.report = report
+        self._turns: list[_Turn] = []
+        self._lock = anyio.Lock()
+
+    async def exchange(self, settled: Sequence[Settled], *, is_claiming: bool) -> list[Action]:
+        """Settles what was done and claims what is next; nothing is claimed by who brings an end."""
+        turn = _Turn(settled, is_claiming)
+        self._turns.append(turn)
+        try:
+            async with self._lock:
+                if not turn.is_over:
+                    await self._serve()
+        except BaseException:
+            turn.is_gone = True
+            raise
+        if turn.error is not None:
+            raise turn.error
+        return turn.batch
+
+    async def _serve(self) -> None:
+        turns, self._turns = self._turns, []
+        try:
+            await self._applier.serve(turns, self.report, without=self._without, only=self._only)
+        except ConnectorError as error:
+            for turn in turns:
+                turn.error, turn.is_over = error, True
+        except BaseException:
+            self._turns = [
+                turn for turn in turns if not turn.is_over
+            ] + self._turns  # the next one serves them
+            raise
 
 
 class Applier:
@@ -74,13 +122,14 @@ class Applier:
         self._journal = journal
         self._clock = clock
         self._options = options
-        self._jitter = jitter
         self._log = log
-        self._stale: dict[tuple[str, ActionKind], int] = {}
+        self._settler = Settler(journal, clock, jitter=jitter, log=log)
+        self._jobs = team if isinstance(team, JobReader) else None
+        self._claimed_invitations = True
         self.protected_member_id = ""
 
     def begin_pass(self) -> None:
-        self._stale.clear()
+        self._settler.begin_pass()
 
     async def recover(self, report: ApplyReport) -> int:
         """Settles what an earlier process left in `sending`. TeamReadError leaves it there for the next time."""
@@ -88,38 +137,52 @@ class Applier:
             left = await self._journal.outbox.in_state(State.SENDING)
         # The try that is in doubt is counted on disk already: as in a living process, only earlier ones count here.
         left = [replace(action, attempts=max(0, action.attempts - 1)) for action in left]
-        await self._read_back(left, report)
+        looked = await self._look(left, report)
+        async with self._journal.transaction():
+            again = [
+                action
+                for action, outcome in looked
+                if outcome.verdict is Verdict.RETRY and not action.attempts
+            ]
+            await self._settler.send_again(again)
+            ids = {action.id for action in again}
+            await self._settler.settle([one for one in looked if one[0].id not in ids], report)
         return len(left)
 
     async def apply(
         self, report: ApplyReport, *, harmless_only: bool = False, only: frozenset[str] | None = None
     ) -> None:
         """Sends until nothing is claimable. `harmless_only`: what suspends or removes nobody; `only`: about these persons."""
+        round_ = _Round(self, report, without=DESTRUCTIVE if harmless_only else frozenset(), only=only)
         moved = anyio.Event()
         busy = 0
         ended_by: list[ConnectorError] = []
 
         async def work() -> None:
             nonlocal busy, moved
-            while not ended_by:
-                batch = await self._claim(harmless_only=harmless_only, only=only)
+            settled: Sequence[Settled] = ()
+            is_busy = False
+            while True:
+                try:
+                    batch = await round_.exchange(settled, is_claiming=not ended_by)
+                except ConnectorError as error:
+                    ended_by.append(error)
+                    batch = []
+                if is_busy:
+                    busy -= 1
+                    moved.set()
+                    moved = anyio.Event()
+                is_busy, settled = bool(batch), ()
                 if not batch:
-                    if not busy:
+                    if ended_by or not busy:
                         moved.set()
                         return
                     # Another worker's outcome may make something claimable: an own update, a freed address or seat.
                     await moved.wait()
                     continue
                 busy += 1
-                try:
-                    await self._send(batch, report)
-                except ConnectorError as error:
-                    # The others settle what they have under way; what is in doubt stays `sending` on disk.
-                    ended_by.append(error)
-                finally:
-                    busy -= 1
-                    moved.set()
-                    moved = anyio.Event()
+                # What ends the pass ends it for all: the others settle what they have under way.
+                settled = await self._carry_out(batch, report, ended_by)
 
         async with anyio.create_task_group() as group:
             for _ in range(self._options.workers):
@@ -127,33 +190,47 @@ class Applier:
         if ended_by:
             raise ended_by[0]
 
-    async def _claim(self, *, harmless_only: bool, only: frozenset[str] | None) -> list[Action]:
-        """The next action, or as many invitations as one request takes; marked `sending` on disk."""
-        without = DESTRUCTIVE if harmless_only else frozenset()
-        now = self._clock.now()
+    # --- at the journal
+
+    async def serve(
+        self,
+        turns: Sequence[_Turn],
+        report: ApplyReport,
+        *,
+        without: frozenset[ActionKind],
+        only: frozenset[str] | None,
+    ) -> None:
+        """One transaction for all of them: first what was done, then what is next."""
         async with self._journal.transaction():
-            while ready := await self._journal.outbox.claimable(
-                INVITES_A_REQUEST, without=without, only=only
-            ):
-                first = ready[0]
-                batch = (
-                    [action for action in ready if action.kind is first.kind]
-                    if first.kind is ActionKind.INVITE
-                    else [first]
-                )
-                if self._is_protected(first):
-                    hint = "the admin who authorised the connector is never suspended or removed: authorise it with another admin first"
-                    await self._journal.outbox.settle(
-                        first, State.FAILED, now, error="the authorising admin", hint=hint
-                    )
-                    await self._journal.outbox.supersede(
-                        await self._journal.outbox.later_siblings(first), now
-                    )
-                    self._log(first, "failed", hint)
-                    continue
-                await self._journal.outbox.mark_sending(batch, now)
-                return batch
-        return []
+            await self._settler.settle([one for turn in turns for one in turn.settled], report)
+            claiming = [turn for turn in turns if turn.is_claiming and not turn.is_gone]
+            batches = await self._claim(len(claiming), report, without=without, only=only) if claiming else []
+        for turn, batch in zip(claiming, batches, strict=False):
+            turn.batch = batch
+        for turn in turns:
+            turn.is_over = True
+
+    async def _claim(
+        self, most: int, report: ApplyReport, *, without: frozenset[ActionKind], only: frozenset[str] | None
+    ) -> list[list[Action]]:
+        """Up to `most` requests' worth of actions: one, or as many invitations as fit; marked `sending` on disk."""
+        outbox = self._journal.outbox
+        while True:
+            limit = most * INVITES_A_REQUEST if self._claimed_invitations else most
+            ready = await outbox.claimable(limit, without=without, only=only)
+            has_invitations = any(action.kind is ActionKind.INVITE for action in ready)
+            if has_invitations and not self._claimed_invitations:
+                self._claimed_invitations = True
+                continue
+            self._claimed_invitations = has_invitations
+            protected = [action for action in ready if self._is_protected(action)]
+            if not protected:
+                break
+            refused = Outcome(verdict=Verdict.FAILED, tag="the authorising admin", hint=_NOT_THE_ADMIN)
+            await self._settler.settle([(action, refused) for action in protected], report)
+        batches = _batched(ready)[:most]
+        await outbox.mark_sending([action for batch in batches for action in batch], self._clock.now())
+        return batches
 
     def _is_protected(self, action: Action) -> bool:
         return (
@@ -162,21 +239,61 @@ class Applier:
             and action.member_id == self.protected_member_id
         )
 
-    async def _send(self, batch: Sequence[Action], report: ApplyReport) -> None:
-        outcomes = await self._request(batch)
-        doubtful: list[Action] = []
-        async with self._journal.transaction():
-            for action, outcome in zip(batch, outcomes, strict=True):
-                if outcome.verdict is Verdict.UNKNOWN:
-                    doubtful.append(action)
-                    if outcome.job_id:
-                        await self._journal.outbox.note_job([action], outcome.job_id)
+    # --- on the way
+
+    async def _carry_out(
+        self, batch: Sequence[Action], report: ApplyReport, ended_by: list[ConnectorError]
+    ) -> list[Settled]:
+        """What became of each. An action that is missing stays `sending` on disk; why stands in `ended_by`."""
+        settled: list[Settled] = []
+        try:
+            sendable = [action for action in batch if not action.job_id]
+            for action, outcome in await self._look([one for one in batch if one.job_id], report):
+                if outcome.verdict is Verdict.RETRY and self._is_doubt_over(action):
+                    sendable.append(action)
                 else:
-                    await self._settle(action, outcome, report)
-        if doubtful:
-            await self._read_back(doubtful, report)
+                    verdict = Verdict.UNKNOWN if outcome.verdict is Verdict.RETRY else outcome.verdict
+                    settled.append((action, replace(outcome, verdict=verdict)))
+            settled += await self._send(sendable, report, ended_by)
+        except ConnectorError as error:
+            ended_by.append(error)
+        return settled
+
+    def _is_doubt_over(self, action: Action) -> bool:
+        assert action.sent_at is not None
+        return self._clock.now() - action.sent_at >= timedelta(seconds=DOUBT_SECONDS)
+
+    async def _send(
+        self, batch: Sequence[Action], report: ApplyReport, ended_by: list[ConnectorError]
+    ) -> list[Settled]:
+        if not batch:
+            return []
+        outcomes = await self._request(batch)
+        pairs = list(zip(batch, outcomes, strict=True))
+        settled = [(action, outcome) for action, outcome in pairs if outcome.verdict is not Verdict.UNKNOWN]
+        lost = [
+            replace(action, job_id=outcome.job_id)
+            for action, outcome in pairs
+            if outcome.verdict is Verdict.UNKNOWN
+        ]
+        try:
+            for action, outcome in await self._look(lost, report):
+                # No effect to be seen is no proof yet: it may come late, or show late.
+                verdict = Verdict.UNKNOWN if outcome.verdict is Verdict.RETRY else outcome.verdict
+                settled.append((action, replace(outcome, verdict=verdict)))
+        except TeamReadError as error:
+            ended_by.append(error)
+        return settled
 
     async def _request(self, batch: Sequence[Action]) -> Sequence[Outcome]:
+        async def note(job_id: str) -> None:
+            async with self._journal.transaction():
+                await self._journal.outbox.note_job(batch, job_id)
+
+        with noting(note):
+            return await self._asked(batch)
+
+    async def _asked(self, batch: Sequence[Action]) -> Sequence[Outcome]:
         action = batch[0]
         match action.kind:
             case ActionKind.INVITE:
@@ -200,12 +317,17 @@ class Applier:
             case _:
                 raise SyncError("apply an action", f"{action.kind} is not carried out by this version")
 
-    # --- settling
+    # --- in doubt
 
-    async def _read_back(self, actions: Sequence[Action], report: ApplyReport) -> None:
-        """What the team shows decides. An outage is no answer: TeamReadError leaves the actions in `sending`."""
+    async def _look(self, actions: Sequence[Action], report: ApplyReport) -> list[Settled]:
+        """What the team shows decides; RETRY: no effect is to be seen, UNKNOWN: a job may still bring it.
+
+        An outage is no answer: TeamReadError leaves the actions in `sending`.
+        """
         if not actions:
-            return
+            return []
+        # Jobs first: one that ends between the two questions has shown its effect by the second.
+        running = await self._running_jobs(actions)
         invites = [action for action in actions if action.kind is ActionKind.INVITE]
         others = [action for action in actions if action.kind is not ActionKind.INVITE]
         found: list[Member] = []
@@ -219,151 +341,43 @@ class Applier:
         by_id = {member.member_id: member for member in found}
         by_external = {member.external_id: member for member in found if member.external_id}
         by_email = {member.email: member for member in found}
-        async with self._journal.transaction():
-            for action in actions:
-                if action.kind is ActionKind.INVITE:
-                    member = by_external.get(action.changes.external_id) or by_email.get(action.changes.email)
-                else:
-                    member = by_id.get(action.member_id)
-                verdict = settle(action, member)
-                outcome = Outcome(verdict=verdict, member=member, tag="reply lost", hint="read back")
-                if verdict is Verdict.RETRY and not action.attempts:
-                    # No effect: it may leave again at once, its precondition was just read.
-                    await self._journal.outbox.settle(
-                        _as_sending(action), State.PLANNED, self._clock.now(), error="reply lost, no effect"
-                    )
-                    if member is not None:
-                        await self._journal.members.save([member])
-                    self._log(action, "again", "the reply was lost and the write had no effect")
-                else:
-                    await self._settle(action, outcome, report)
+        looked = []
+        for action in actions:
+            if action.kind is ActionKind.INVITE:
+                member = by_external.get(action.changes.external_id) or by_email.get(action.changes.email)
+            else:
+                member = by_id.get(action.member_id)
+            is_running = action.job_id in running
+            outcome = Outcome(
+                verdict=settle(action, member, job_pending=is_running),
+                member=member,
+                tag="reply lost",
+                hint="Dropbox is still at it" if is_running else "read back",
+                job_id=action.job_id if is_running else "",
+            )
+            looked.append((action, outcome))
         report.again = True
+        return looked
 
-    async def _settle(self, action: Action, outcome: Outcome, report: ApplyReport) -> None:
-        """One action, one outcome; inside the caller's transaction."""
-        now = self._clock.now()
-        sending = _as_sending(action)
-        outbox = self._journal.outbox
-        reason = ": ".join(part for part in (outcome.tag, outcome.hint) if part)
-        match outcome.verdict:
-            case Verdict.DONE | Verdict.ALREADY:
-                await self._done(sending, outcome, report)
-                return
-            case Verdict.RETRY:
-                delay = outcome.retry_after or self._delay_seconds(action.attempts + 1)
-                due = now + timedelta(seconds=delay)
-                await outbox.settle(sending, State.RETRY, now, error=outcome.tag, hint=outcome.hint, due=due)
-                self._log(action, "retry", f"{reason}; again in {delay:.0f} s")
-            case Verdict.NO_SEAT:
-                await outbox.settle(
-                    sending, State.WAITING, now, error=outcome.tag, hint=outcome.hint, wait=WaitFor.SEAT
-                )
-                self._log(action, "waiting", f"no free seat; {reason}")
-            case Verdict.NOT_JOINED:
-                await outbox.settle(
-                    sending, State.WAITING, now, error=outcome.tag, hint=outcome.hint, wait=WaitFor.JOINED
-                )
-                self._log(action, "waiting", f"until the member has joined; {reason}")
-            case Verdict.STALE if self._count_stale(action) < STALE_LIMIT:
-                await outbox.settle(sending, State.SUPERSEDED, now, error=outcome.tag, hint=outcome.hint)
-                if outcome.member is not None:
-                    await self._journal.members.save([outcome.member])
-                await self._journal.mark_dirty([action.guid], "action", now)
-                report.again = True
-                report.compare = report.compare or action.kind is ActionKind.INVITE
-                self._log(action, "stale", f"decided again; {reason}")
-                return
-            case _:
-                await outbox.settle(sending, State.FAILED, now, error=outcome.tag, hint=outcome.hint)
-                self._log(action, "failed", reason)
-        # What was to follow for this person was decided for the case that this works.
-        await outbox.supersede(await outbox.later_siblings(action), now)
-        await self._journal.append([_log_row(action, outcome, outcome.verdict.value)], now)
-
-    async def _done(self, action: Action, outcome: Outcome, report: ApplyReport) -> None:
-        now = self._clock.now()
-        member = outcome.member or await self._expected(action)
-        if member is not None:
-            await self._journal.members.save([member])
-        if action.kind is ActionKind.INVITE and member is not None:
-            await self._journal.links.set(
-                Link(guid=action.guid, member_id=member.member_id, how="invited", at=now)
-            )
-        elif action.kind is ActionKind.SUSPEND:
-            await self._journal.links.mark_suspended(action.guid, by_us=True)
-        elif action.kind in (ActionKind.UNSUSPEND, ActionKind.RECOVER):
-            await self._journal.links.mark_suspended(action.guid, by_us=False)
-        elif action.kind is ActionKind.RESEND_WELCOME:
-            await self._journal.links.count_welcome(action.guid)
-        await self._journal.outbox.settle(
-            action,
-            State.DONE,
-            now,
-            error=outcome.tag,
-            member_id=member.member_id if member is not None else "",
-        )
-        await self._journal.append([_log_row(action, outcome, "done")], now)
-        report.done[action.kind.value] = report.done.get(action.kind.value, 0) + 1
-        self._log(action, "done", action.reason)
-
-    async def _expected(self, action: Action) -> Member | None:
-        """A write that answers `null` worked: the member as it must be now."""
-        known = (await self._journal.members.by_id([action.member_id])).get(action.member_id)
-        if known is None:
-            return None
-        return _after(known, action)
-
-    def _count_stale(self, action: Action) -> int:
-        key = (action.guid, action.kind)
-        self._stale[key] = self._stale.get(key, 0) + 1
-        return self._stale[key] - 1
-
-    def _delay_seconds(self, attempts: int) -> float:
-        """Doubling from two seconds to an hour, spread over half of itself."""
-        delay: float = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(attempts - 1, 12))
-        return delay * (0.75 + 0.5 * self._jitter())
+    async def _running_jobs(self, actions: Sequence[Action]) -> set[str]:
+        kinds = {action.job_id: action.kind for action in actions if action.job_id not in ("", IN_DOUBT)}
+        if self._jobs is None:
+            return set()
+        return {job_id for job_id, kind in kinds.items() if await self._jobs.is_job_running(kind, job_id)}
 
 
-def _as_sending(action: Action) -> Action:
-    return replace(action, state=State.SENDING)
-
-
-def _after(member: Member, action: Action) -> Member:
-    match action.kind:
-        case ActionKind.SUSPEND:
-            return replace(member, status=Status.SUSPENDED)
-        case ActionKind.UNSUSPEND | ActionKind.RECOVER:
-            return replace(member, status=Status.ACTIVE, recoverable=False)
-        case ActionKind.REMOVE:
-            return replace(member, status=Status.REMOVED, recoverable=True)
-        case ActionKind.REVOKE_INVITE:
-            return replace(member, status=Status.REMOVED, recoverable=False)
-        case ActionKind.UPDATE if action.changes != Profile():
-            changes = action.changes
-            return replace(
-                member,
-                email=changes.email or member.email,
-                given_name=changes.given_name or member.given_name,
-                surname=changes.surname or member.surname,
-                external_id=changes.external_id or member.external_id,
-            )
-        case _:
-            return member
-
-
-def _log_row(action: Action, outcome: Outcome, state: str) -> dict[str, object]:
-    detail = {"reason": action.reason}
-    if outcome.tag:
-        detail["tag"] = outcome.tag
-    if outcome.hint:
-        detail["hint"] = outcome.hint
-    return {
-        "kind": "action",
-        "guid": action.guid,
-        "email": action.email,
-        "action": action.kind.value,
-        "state": state,
-        "cause": action.cause or action.reason,
-        "pass_id": action.pass_id,
-        "detail": detail,
-    }
+def _batched(ready: Sequence[Action]) -> list[list[Action]]:
+    """Requests in order: neighbours that are invitations share one, up to what Dropbox takes."""
+    batches: list[list[Action]] = []
+    for action in ready:
+        last = batches[-1] if batches else []
+        if (
+            last
+            and action.kind is ActionKind.INVITE
+            and last[0].kind is ActionKind.INVITE
+            and len(last) < INVITES_A_REQUEST
+        ):
+            last.append(action)
+        else:
+            batches.append([action])
+    return batches

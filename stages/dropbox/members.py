@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import TeamReadError
-from pipeline.model import Outcome, Profile, Verdict
+from pipeline.model import ActionKind, Outcome, Profile, Verdict
 from pipeline.ports import Clock
-from stages.dropbox import routes
+from stages.dropbox import jobs, routes
 from stages.dropbox.answer import LostReply, NotSent, Refusal, Reply
 from stages.dropbox.classify import outcome_after_look, outcome_for, rule_for
 from stages.dropbox.client import Client
-from stages.dropbox.outcomes import unreadable, unwanted
+from stages.dropbox.outcomes import replied, unreadable, unwanted
 from stages.dropbox.reading import get_members
 from stages.dropbox.refusal import BAD_REQUEST
 from stages.dropbox.wire import (
@@ -196,6 +196,7 @@ class MemberWriter:
         """The body that ended the job, or an UNKNOWN Outcome: not told within the bound, or told that it failed."""
         if not job_id.strip():  # a blank id is a relic of the vendor's and can't be asked for
             return _job_unknown("no_job_id", job_id, "Dropbox did not say how it went")
+        await jobs.tell(job_id)
         deadline = self._clock.monotonic() + JOB_BOUND_SECONDS
         polls = 0
         while self._clock.monotonic() < deadline:
@@ -212,6 +213,15 @@ class MemberWriter:
             if tag != "in_progress":
                 return answer.body
         return _job_unknown("job_unfinished", job_id, f"the job did not end within {JOB_BOUND_SECONDS:.0f} s")
+
+    async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
+        """See stages.dropbox.jobs."""
+        route = routes.ADD_STATUS if kind is ActionKind.INVITE else routes.REMOVE_STATUS
+        answer = await self._client.call(route, {"async_job_id": job_id}, is_write=False)
+        if isinstance(answer, Refusal) and answer.status == 409:
+            return False  # unknown by now, or ended in a way that Dropbox can't tell: the members are read instead
+        reply = replied(answer, "asking after a job", TeamReadError)
+        return tag_of(reply.body) == "in_progress"
 
 
 def _job_unknown(tag: str, job_id: str, text: str) -> Outcome:

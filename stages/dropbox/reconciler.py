@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.core.mapping import check_external_id_format, identity_in
 from pipeline.journal_port import Journal
+from pipeline.model import Kind
 from pipeline.ports import Clock, Team
 from pipeline.records import Link
 
@@ -48,8 +49,14 @@ class Reconciler:
             unlinked = await self._journal.members.unlinked_with_external_id(prefix)
             found = {identity_in(member.external_id, self._format): member for member in unlinked}
             found.pop("", None)
-            nodes = await self._journal.mirror.nodes(found)
+            nodes = {
+                guid: node
+                for guid, node in (await self._journal.mirror.nodes(found)).items()
+                if node.entry.kind is Kind.OTHER
+                or (node.entry.kind is Kind.USER and (node.listed or node.left_at))
+            }
             taken = await self._journal.links.of(found)
+        # Who is in the mirror for another reason (the exclusion group) was never seen to leave: looked up as well.
         strangers = sorted(guid for guid in found if guid not in nodes and guid not in taken)
         ours = await look_up(strangers) if strangers else frozenset()
         now = self._clock.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.model import EventPage, Finding, Member, Outcome, Profile, TeamInfo
+from pipeline.model import ActionKind, EventPage, Finding, Member, Outcome, Profile, TeamInfo
 from pipeline.ports import Clock
 from stages.dropbox import reading
 from stages.dropbox.checks import check_team
@@ -64,6 +64,9 @@ class HttpTeam:
 
     async def send_welcome(self, member_id: str) -> Outcome:
         return await self._writer.send_welcome(member_id)
+
+    async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
+        return await self._writer.is_job_running(kind, job_id)
 
     async def events(self, cursor: str, since: datetime) -> EventPage:
         return await self._log.read(cursor, since)

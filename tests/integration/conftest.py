@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,17 +41,15 @@ def portal():
         yield opened
 
 
-@pytest.fixture
-def make_world(portal, tmp_path):
-    """A factory: `make_world(seats=3, people=200, team={"page_cap": 2})`. Each world has its own domain, team and mailbox."""
+@contextmanager
+def _factory(portal, folder):
     if missing := missing_for_samba():
         pytest.skip(missing)
+    worlds = []
     with ExitStack() as stack:
-        worlds = []
 
         def make(*, team=None, **options):
-            folder = tmp_path / f"w{len(worlds)}"
-            sandbox = Sandbox(folder, cache=_CACHE, options=SandboxOptions(**options))
+            sandbox = Sandbox(folder / f"w{len(worlds)}", cache=_CACHE, options=SandboxOptions(**options))
             if team:
                 sandbox.team = TeamSimulator(replace(sandbox.team.config, **team))
             stack.enter_context(portal.wrap_async_context_manager(sandbox))
@@ -64,6 +62,20 @@ def make_world(portal, tmp_path):
         for world in worlds:
             world.close()
             world.check_exchanges()
+
+
+@pytest.fixture
+def make_world(portal, tmp_path):
+    """A factory: `make_world(seats=3, people=200, team={"page_cap": 2})`. Each world has its own domain, team and mailbox."""
+    with _factory(portal, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_shared_world(portal, tmp_path_factory):
+    """The same for the tests of a module, where none of them changes what the others see."""
+    with _factory(portal, tmp_path_factory.mktemp("shared")) as make:
+        yield make
 
 
 @pytest.fixture

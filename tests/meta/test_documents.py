@@ -5,6 +5,7 @@ files, the diagram of states, the table of codes.
 """
 
 import ast
+import contextlib
 import re
 import shlex
 import sys
@@ -25,9 +26,25 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipeline", "stages", "state", "config", "sandbox")
 
 # The commands of the interface. What is not there yet stands in the README's section about it, and may be named.
-INTERFACE = (
-    "configure authorize check plan apply run watch status explain journal replay retry approve undo schedule demo sandbox"
-).split()
+INTERFACE = [
+    "configure",
+    "authorize",
+    "check",
+    "plan",
+    "apply",
+    "run",
+    "watch",
+    "status",
+    "explain",
+    "journal",
+    "replay",
+    "retry",
+    "approve",
+    "undo",
+    "schedule",
+    "demo",
+    "sandbox",
+]
 
 SECTIONS = sorted({key.section for key in keys() if key.section})
 KEYS = {(key.section, key.name) for key in keys()}
@@ -58,7 +75,8 @@ def _inline(text: str) -> list[str]:
 def table_of_codes() -> str:
     rows = ["| code | in a shell | reason | what to do |", "|---|---|---|---|"]
     rows += [
-        f"| {int(code)} | {shell_status(code)} | {code.reason} | {code.remedy or 'nothing'} |" for code in ExitCode
+        f"| {int(code)} | {shell_status(code)} | {code.reason} | {code.remedy or 'nothing'} |"
+        for code in ExitCode
     ]
     return "\n".join(rows) + "\n"
 
@@ -88,8 +106,8 @@ def _place(file: Path) -> tuple[int, str, str]:
 def _sentence(file: Path) -> str:
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     first = " ".join(text.split("\n\n")[0].split()).replace("``", "`")
-    sentence = re.split(r"(?<=[.:])\s", first)[0].rstrip(".:") if not first.startswith("`") else first.rstrip(".")
-    return sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() else sentence
+    sentence = re.split(r"(?<=[.?!])\s(?=[A-Z(])", first)[0]
+    return re.sub(r"\s*\(behaviour[^)]*\)", "", sentence).rstrip(".:")
 
 
 MADE = {
@@ -116,7 +134,9 @@ def write() -> None:
 @pytest.mark.parametrize(("name", "mark"), [(name, mark) for name, parts in MADE.items() for mark in parts])
 def test_what_is_made_is_up_to_date(name: str, mark: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert _between(text, mark) == MADE[name][mark](), "write it: ./run shell python tests/meta/test_documents.py"
+    assert _between(text, mark) == MADE[name][mark](), (
+        "write it: ./run shell python tests/meta/test_documents.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,17 +226,10 @@ def test_every_command_that_the_documents_show_is_understood(words: list[str]) -
     while getattr(command, "commands", None) and rest:
         assert rest[0] in command.commands, f"there is no command {name} {rest[0]}"
         name, command, rest = f"{name} {rest[0]}", command.commands[rest[0]], rest[1:]
-    if getattr(command, "commands", None):
-        return  # a group that is named as such
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.core.TyperArgument, "required", False, raising=False)
-        try:
-            for parameter in command.params:
-                if not rest:  # the command is named, not shown: arguments may be missing
-                    parameter.required = False
-            command.make_context(name, _filled(rest), parent=context)
-        except typer.Exit:
-            pass
+    if not rest:
+        return  # named, not shown: arguments may be missing
+    with contextlib.suppress(typer.Exit):  # --help
+        command.make_context(name, _filled(rest), parent=context)
 
 
 def _filled(words: list[str]) -> list[str]:
@@ -241,7 +254,12 @@ def test_the_readme_names_exactly_what_is_not_there_yet() -> None:
 
 
 def test_the_readme_names_every_command_that_is_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What is there")[2].partition("\n## ")[0]
+    text = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## What is there")[2]
+        .partition("\n## ")[0]
+    )
     for name in COMMANDS:
         if " " not in name:
             assert f"`{name}`" in text, f"{name} is missing under What is there"
@@ -251,7 +269,9 @@ def test_the_program_itself_names_no_command_that_will_never_be() -> None:
     """Hints of errors and remedies of codes: a command of the interface, or none. Subcommands must exist already."""
     for package in PACKAGES:
         for file in (ROOT / package).rglob("*.py"):
-            for name, second in re.findall(r"`ad-connector ([a-z]+)(?: ([a-z]+))?", file.read_text(encoding="utf-8")):
+            for name, second in re.findall(
+                r"`ad-connector ([a-z]+)(?: ([a-z]+))?", file.read_text(encoding="utf-8")
+            ):
                 assert name in COMMANDS or name in MISSING, f"{_name(file)}: ad-connector {name}"
                 children = getattr(COMMANDS.get(name), "commands", None)
                 if children and second:
@@ -265,7 +285,7 @@ def test_every_key_that_the_documents_name_exists() -> None:
     for path in documents():
         for word in _inline(path.read_text(encoding="utf-8")):
             found = re.match(rf"({'|'.join(SECTIONS)})\.([a-z_]+)(?![\w./(])", word)
-            if found and found[2] not in {"db", "py", "toml"}:
+            if found and found[2] not in {"db", "py", "toml", "token"}:
                 assert (found[1], found[2]) in KEYS, f"{_name(path)}: {word}"
 
 
@@ -323,7 +343,9 @@ def _anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", documents(), ids=_name)
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^[ ]*```.*?^[ ]*```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^[ ]*```.*?^[ ]*```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("https://"):
             continue
@@ -336,9 +358,16 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", documents(), ids=_name)
 def test_files_that_are_named_exist(path: Path) -> None:
     """Paths from the top of the checkout; a bare name is a file somewhere in it."""
-    everywhere = {file.name for package in (*PACKAGES, "tests", "docs") for file in (ROOT / package).rglob("*.*")}
+    everywhere = {
+        file.name for package in (*PACKAGES, "tests", "docs") for file in (ROOT / package).rglob("*.*")
+    }
     for word in _inline(path.read_text(encoding="utf-8")):
-        if re.fullmatch(r"(?:\w+/)+[\w.]*", word) and word.split("/")[0] in {*PACKAGES, "tests", "docs", "bench"}:
+        if re.fullmatch(r"(?:\w+/)+[\w.]*", word) and word.split("/")[0] in {
+            *PACKAGES,
+            "tests",
+            "docs",
+            "bench",
+        }:
             assert (ROOT / word).exists(), f"{_name(path)}: {word}"
         elif re.fullmatch(r"\w+\.py", word):
             assert word in everywhere, f"{_name(path)}: {word}"

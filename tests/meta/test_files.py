@@ -14,15 +14,31 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_LINES = 400
+MOST_LINES_OF_TESTS = 600
+"""Tests and measurements are tables and stories: they are read case by case, not as one thing."""
 
 # Longer ones, each with its own bound and its reason.
 LONGER = {
-    "pipeline/app/engine.py": (500, "one state machine: what opens, ends and closes a pass is read in one piece"),
+    "pipeline/app/engine.py": (
+        550,
+        "one state machine: what opens, ends and closes a pass is read in one piece",
+    ),
     "pipeline/core/plan.py": (450, "one `decide`: the table of behaviour.md §5 stands in one place"),
-    "stages/planner.py": (450, "gathers the facts of a decision in one transaction; the rules are in pipeline.core"),
-    "stages/directory/poller.py": (470, "one transaction a poll, prepared here; walking and seeing are apart already"),
-    "tests/unit/config/test_load.py": (550, "a table: one case a kind of fault"),
+    "stages/planner.py": (
+        500,
+        "gathers the facts of a decision in one transaction; the rules are in pipeline.core",
+    ),
+    "stages/directory/poller.py": (
+        470,
+        "one transaction a poll, prepared here; walking and seeing are apart already",
+    ),
 }
+
+
+def _bound(name: str) -> int:
+    usual = MOST_LINES_OF_TESTS if name.startswith(("tests/", "bench/")) else MOST_LINES
+    return LONGER.get(name, (usual, ""))[0]
+
 
 # Put together here, so that this file does not hold what it forbids.
 INDEX = re.compile(
@@ -75,7 +91,7 @@ def _lines_with(pattern: re.Pattern[str]) -> list[str]:
 
 def test_no_module_is_longer_than_four_hundred_lines() -> None:
     lengths = {name: len(text.splitlines()) for name, text in texts() if name.endswith(".py")}
-    wrong = {name: lines for name, lines in lengths.items() if lines > LONGER.get(name, (MOST_LINES, ""))[0]}
+    wrong = {name: lines for name, lines in lengths.items() if lines > _bound(name)}
     assert not wrong, f"split them, or argue in LONGER why they must be so long: {wrong}"
 
 
@@ -102,7 +118,11 @@ def test_no_file_names_a_package_index() -> None:
 def test_the_patterns_catch_what_they_are_for() -> None:
     for text in ("see /" + "home/ann/x", "at /" + "work/main", "C:\\" + "Users\\ann"):
         assert MACHINE.search(text), text
-    for text in ("https://" + "py" + "pi.org/simple", "pip install --" + "index-url x", "https://host.test" + "/simple/"):
+    for text in (
+        "https://" + "py" + "pi.org/simple",
+        "pip install --" + "index-url x",
+        "https://host.test" + "/simple/",
+    ):
         assert INDEX.search(text), text
     for text in ("/etc/ad-connector", "simple (over TLS)", "homework/x", "tests/work/x"):
         assert not MACHINE.search(text), text
@@ -148,7 +168,9 @@ def test_the_lock_names_each_package_once() -> None:
 def _asked_for() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
-    return [Requirement(text) for text in (*project["dependencies"], *(one for extra in extras for one in extra))]
+    return [
+        Requirement(text) for text in (*project["dependencies"], *(one for extra in extras for one in extra))
+    ]
 
 
 def _reached() -> set[str]:
@@ -188,7 +210,9 @@ def test_the_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
     locked, reached = set(_locked()), _reached()
     assert not locked - reached, f"nobody asks for {sorted(locked - reached)}"
     missing = {
-        name for name in reached - locked if name not in {"ad-connector", "dropbox-ad-connector"} and _is_needed_here(name)
+        name
+        for name in reached - locked
+        if name not in {"ad-connector", "dropbox-ad-connector"} and _is_needed_here(name)
     }
     assert not missing, f"not in the lock: {sorted(missing)}"
 

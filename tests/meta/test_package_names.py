@@ -120,6 +120,11 @@ def test_a_folder_that_is_no_package_is_refused(copy: Path) -> None:
 
 def test_a_missing_package_is_told(copy: Path) -> None:
     shutil.rmtree(copy / "stages")
-    done = _version(copy, code="import sys; sys.path[:] = [p for p in sys.path if p != " + repr(str(ROOT)) + "]; from pipeline.__main__ import main; main()")
+    done = _version(
+        copy,
+        code="import sys; sys.path[:] = [p for p in sys.path if p != "
+        + repr(str(ROOT))
+        + "]; from pipeline.__main__ import main; main()",
+    )
     assert done.returncode == 246
     assert "the package 'stages' is missing" in done.stderr

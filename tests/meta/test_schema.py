@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -50,7 +49,9 @@ def test_the_migrations_are_numbered_without_gaps() -> None:
 def test_a_migration_leaves_the_transaction_to_the_database() -> None:
     """Each runs in one transaction with its number; one of its own would commit half of it."""
     for _, script in migrations():
-        assert not re.search(r"^\s*(BEGIN|COMMIT|ROLLBACK|PRAGMA|VACUUM)\b", script, re.MULTILINE | re.IGNORECASE)
+        assert not re.search(
+            r"^\s*(BEGIN|COMMIT|ROLLBACK|PRAGMA|VACUUM)\b", script, re.MULTILINE | re.IGNORECASE
+        )
 
 
 @pytest.mark.anyio
@@ -79,8 +80,8 @@ async def test_a_journal_is_opened_again_without_a_change(path: Path) -> None:
 
 
 @pytest.fixture(params=[False, True], ids=["to write", "to read"])
-def read_only(request: pytest.FixtureRequest) -> Iterator[bool]:
-    yield request.param
+def read_only(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.mark.anyio

@@ -23,7 +23,7 @@ from pipeline.app.compose import Assembly, assemble
 from pipeline.app.passes import Outside, Simulated
 from pipeline.app.report import PassSummary
 from pipeline.errors import DirectoryBusy, TeamReadError
-from pipeline.model import ActionKind, Member, Outcome, Profile, State, Status
+from pipeline.model import ActionKind, Member, Outcome, Profile, State, Status, Verdict
 from stages.directory.memory import MemoryDirectory
 from stages.dropbox.memory import MemoryTeam
 from stages.mail.memory import MemoryMailer
@@ -149,6 +149,7 @@ class WatchedTeam(MemoryTeam):
         self.sent: Counter[str] = Counter()  # writes asked for, effect or not
         self.asked: list[tuple[str, str]] = []
         self.admin_unknown = False
+        self.recovered_as = Status.ACTIVE
 
     @property
     def now(self) -> datetime:
@@ -213,7 +214,10 @@ class WatchedTeam(MemoryTeam):
         )
 
     async def recover(self, member_id: str) -> Outcome:
-        return await self._watched(ActionKind.RECOVER, member_id, super().recover(member_id))
+        outcome = await self._watched(ActionKind.RECOVER, member_id, super().recover(member_id))
+        if self.recovered_as is not Status.ACTIVE and outcome.verdict is Verdict.DONE:
+            self.members[member_id] = replace(self.members[member_id], status=self.recovered_as)
+        return outcome
 
     async def send_welcome(self, member_id: str) -> Outcome:
         before = sum(self.welcome_mails.values())

@@ -66,7 +66,7 @@ directory.servers directory.domain directory.auth directory.username directory.p
 directory.start_tls directory.change_source directory.poll_seconds directory.notify directory.timeout_seconds
 users.sync_group users.email_attribute users.manage_existing users.on_delete users.delete_grace_days
 users.invited_leavers users.expired_is_disabled users.wipe_data users.send_welcome_email users.reinvite_days
-users.invited_email_change users.leave_settle_seconds users.console_suspension users.exclude_emails users.exclude_group
+users.invited_email_change users.leave_settle_seconds users.console_suspension users.exclude_emails users.exclude_guids users.exclude_group
 groups.mode groups.sync_group groups.adopt_existing groups.on_leave
 dropbox.app_key dropbox.app_secret dropbox.refresh_token dropbox.access_token dropbox.api_url dropbox.ca_file
 dropbox.max_requests_per_second dropbox.max_concurrency dropbox.timeout_seconds dropbox.drift_poll_seconds

@@ -1,0 +1,178 @@
+"""Actions on their way: which may leave, what was sent, what became of it. The other half of the outbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from pipeline.core.transitions import check_transition
+from pipeline.model import Action, ActionKind, Profile, State, WaitFor
+from pipeline.records import Settlement
+from state.database import Database, Row, dump, moment, stamp
+from state.mirror import chunks, marks
+
+OPEN = "state NOT IN ('done', 'superseded')"
+
+
+def action_of(row: Row) -> Action:
+    return Action(
+        id=row["id"],
+        guid=row["guid"],
+        kind=ActionKind(row["kind"]),
+        state=State(row["state"]),
+        email=row["email"],
+        member_id=row["member_id"],
+        changes=Profile(**json.loads(row["changes"])),
+        reason=row["reason"],
+        cause=row["cause"],
+        pass_id=row["pass_id"],
+        ordinal=row["ordinal"],
+        attempts=row["attempts"],
+        approved=bool(row["approved"]),
+        wait=WaitFor(row["wait"]) if row["wait"] else None,
+        due=moment(row["due"]),
+        job_id=row["job_id"],
+        precondition=row["precondition"],
+        before=Profile(**json.loads(row["before"])),
+        error=row["error"],
+        hint=row["hint"],
+        seen_at=moment(row["seen_at"]),
+        planned_at=moment(row["planned_at"]),
+        sent_at=moment(row["sent_at"]),
+        settled_at=moment(row["settled_at"]),
+    )
+
+
+class Dispatch:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claimable(
+        self, limit: int, *, without: frozenset[ActionKind] = frozenset(), only: frozenset[str] | None = None
+    ) -> list[Action]:
+        """Released actions whose turn it is: nothing earlier open for the person, nothing that must come first,
+
+        and no seat taken while an action that frees one is under way. Kinds in `without` are left out; `only` names the
+        persons it may be about.
+        """
+        barred = sorted(kind.value for kind in without)
+        among = None if only is None else dump(sorted(only))
+        rows = await self._database.fetch(
+            "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 "
+            f"AND a.kind NOT IN ({marks(len(barred))}) "
+            "AND (? IS NULL OR a.guid IN (SELECT value FROM json_each(?))) "
+            "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.id < a.id "
+            "    AND b.state IN ('planned', 'sending', 'waiting', 'retry', 'held')) "
+            "AND (a.after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS c WHERE c.id = a.after_id AND c.state IN ('planned', 'sending', 'retry', 'held'))) "
+            "AND (a.kind NOT IN ('invite', 'recover') OR NOT EXISTS (SELECT 1 FROM action AS d "
+            f"    WHERE d.state IN ('planned', 'sending') AND d.{OPEN} AND d.released = 1 AND d.kind IN ('remove', 'revoke_invite'))) "
+            "ORDER BY a.ordinal, a.id LIMIT ?",
+            [*barred, among, among, limit],
+        )
+        return [action_of(row) for row in rows]
+
+    async def mark_sending(self, actions: Sequence[Action], now: datetime) -> None:
+        if not actions:
+            return
+        for action in actions:
+            check_transition(action.state, State.SENDING)
+        at = stamp(now)
+        await self._database.execute_many(
+            "UPDATE action SET state = 'sending', sent_at = ?, attempts = attempts + 1 WHERE id = ?",
+            [(at, action.id) for action in actions],
+        )
+
+    async def note_job(self, actions: Sequence[Action], job_id: str) -> None:
+        await self._database.execute_many(
+            "UPDATE action SET job_id = ? WHERE id = ?", ((job_id, action.id) for action in actions)
+        )
+
+    async def settle(
+        self,
+        action: Action,
+        state: State,
+        now: datetime,
+        *,
+        error: str = "",
+        hint: str = "",
+        due: datetime | None = None,
+        wait: WaitFor | None = None,
+        member_id: str = "",
+    ) -> None:
+        await self.settle_all(
+            [
+                Settlement(
+                    action=action,
+                    state=state,
+                    error=error,
+                    hint=hint,
+                    due=due,
+                    wait=wait,
+                    member_id=member_id,
+                )
+            ],
+            now,
+        )
+
+    async def settle_all(self, settlements: Sequence[Settlement], now: datetime) -> None:
+        if not settlements:
+            return
+        for one in settlements:
+            check_transition(one.action.state, one.state)
+        at = stamp(now)
+        await self._database.execute_many(
+            "UPDATE action SET state = ?, error = ?, hint = ?, due = ?, wait = ?, settled_at = ?, job_id = ?, "
+            "member_id = CASE WHEN ? = '' THEN member_id ELSE ? END WHERE id = ?",
+            [
+                (
+                    one.state.value,
+                    one.error,
+                    one.hint,
+                    stamp(one.due) if one.due else None,
+                    one.wait.value if one.wait else None,
+                    at if one.state is State.DONE else None,
+                    one.job_id,
+                    one.member_id,
+                    one.member_id,
+                    one.action.id,
+                )
+                for one in settlements
+            ],
+        )
+
+    async def later_siblings(self, action: Action) -> list[Action]:
+        rows = await self._database.fetch(
+            "SELECT * FROM action WHERE guid = ? AND id > ? AND state IN ('planned', 'waiting', 'held', 'retry')",
+            (action.guid, action.id),
+        )
+        return [action_of(row) for row in rows]
+
+    async def wake_retries(
+        self, now: datetime, *, guids: Sequence[str] | None = None, failed: bool = False
+    ) -> int:
+        """`retry` actions whose time has come become planned; with `guids` or `failed`, those asked for now.
+
+        The brake judges them again: failed ones are not counted while they stand, and might come back all at once.
+        """
+        states = "('retry', 'failed')" if failed else "('retry')"
+        if guids is None:
+            return await self._database.execute(
+                f"UPDATE action SET state = 'planned', released = 0, due = NULL WHERE state IN {states} AND {OPEN} AND (? OR due IS NULL OR due <= ?)",
+                (int(failed), stamp(now)),
+            )
+        count = 0
+        for part in chunks(guids):
+            count += await self._database.execute(
+                f"UPDATE action SET state = 'planned', released = 0, due = NULL WHERE state IN {states} AND guid IN ({marks(len(part))})",
+                part,
+            )
+        return count
+
+    async def give_seats(self, free: int) -> int:
+        """People who wait for a seat, oldest wish first."""
+        return await self._database.execute(
+            "UPDATE action SET state = 'planned', released = 0, wait = NULL, due = NULL WHERE id IN (SELECT id FROM action "
+            "WHERE state = 'waiting' AND {OPEN} AND wait = 'seat' ORDER BY seen_at, id LIMIT ?)",
+            (max(0, free),),
+        )

@@ -173,6 +173,6 @@ class Dispatch:
         """People who wait for a seat, oldest wish first."""
         return await self._database.execute(
             "UPDATE action SET state = 'planned', released = 0, wait = NULL, due = NULL WHERE id IN (SELECT id FROM action "
-            "WHERE state = 'waiting' AND {OPEN} AND wait = 'seat' ORDER BY seen_at, id LIMIT ?)",
+            f"WHERE state = 'waiting' AND {OPEN} AND wait = 'seat' ORDER BY seen_at, id LIMIT ?)",
             (max(0, free),),
         )

@@ -215,7 +215,7 @@ def test_a_missing_file_lists_where_it_was_looked_for(
     assert str(tmp_path / "connector.toml") in caught.value.cause
     assert "/etc/ad-connector/connector.toml" in caught.value.cause
     assert str(tmp_path / "data" / "ad-connector" / "connector.toml") in caught.value.cause
-    assert "configure" in caught.value.hint
+    assert "connector.example.toml" in caught.value.hint
 
 
 def test_the_order_is_option_variable_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +267,7 @@ def test_every_key_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "mail.sender": "a@example.test",
         "mail.recipients": '["b@example.test"]',
         "users.exclude_emails": "[ab]*@example.test",
+        "users.exclude_guids": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
         "service.listen": "",
     }
     environ = {}

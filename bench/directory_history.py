@@ -18,10 +18,12 @@ from pathlib import Path
 
 import anyio
 
+from bench.history_hands import SambaHands
 from bench.history_run import Figures, HistoryRun, Mismatch
 from bench.history_world import HistoryWorld
 from sandbox.certificates import Authority
 from sandbox.samba import SambaDomain
+from stages.directory.ldap import LdapDirectory
 from stages.directory.options import DirectoryOptions
 
 RESULTS = Path(__file__).parent / "results" / "directory_history.md"
@@ -75,7 +77,11 @@ async def run_history(steps: int, seed: int, source: str, *, quiet: bool) -> tup
         async with domain:
             with domain.administrator() as admin:
                 run = HistoryRun(
-                    HistoryWorld(admin, "h1", seed), options_of(domain, source), folder, seed=seed
+                    HistoryWorld(SambaHands(admin, "h1"), "h1", seed),
+                    lambda clock: LdapDirectory(options_of(domain, source), clock=clock),
+                    folder,
+                    source=source,
+                    seed=seed,
                 )
                 try:
                     await run.run(steps, report)

@@ -14,13 +14,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from bench.history_truth import read_truth
+from bench.history_hands import read_truth
 from bench.history_world import HistoryWorld
 from pipeline.errors import DirectoryBusy, DirectoryError, JournalError
 from pipeline.model import Kind, Member, Status
+from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, Link, Node
-from stages.directory.ldap import LdapDirectory
-from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions, PollResult
 from state.journal import Journal
 
@@ -54,7 +53,7 @@ class HandClock:
 class FaultyDirectory:
     """Passes everything on; the call with the number set in `fail_at` ends in an error, or cancels `scope`."""
 
-    def __init__(self, directory: LdapDirectory) -> None:
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self.fail_at = 0
         self.scope: anyio.CancelScope | None = None
@@ -131,22 +130,29 @@ class HistoryRun:
     """Drives one world and one journal. `folder` takes the journals; nothing else is written."""
 
     def __init__(
-        self, world: HistoryWorld, options: DirectoryOptions, folder: Path, *, seed: int, batch: int = 8
+        self,
+        world: HistoryWorld,
+        connect: Callable[[Clock], Directory],
+        folder: Path,
+        *,
+        source: str,
+        seed: int,
+        batch: int = 8,
     ) -> None:
         self._world = world
-        self._options = options
+        self._connect = connect
         self._folder = folder
         self._batch = batch
         self._random = random.Random(seed ^ 0x5EED)
         self._clock = HandClock()
         self._poll_options = PollOptions(sync_group=world.root, exclude_group=world.excluded, settle=SETTLE)
         self._was_listed: set[str] = set()
-        self.figures = Figures(seed, options.change_source)
+        self.figures = Figures(seed, source)
         self._before: Snapshot | None = None
 
     async def run(self, steps: int, report: Callable[[Figures], None] = lambda _: None) -> Figures:
         started = time.perf_counter()
-        self._fresh = LdapDirectory(self._options, clock=self._clock)
+        self._fresh = self._connect(self._clock)
         await self._open()
         try:
             await self._poll_and_compare()
@@ -177,7 +183,7 @@ class HistoryRun:
         self.figures.seconds = time.perf_counter() - started
 
     async def _open(self) -> None:
-        self._directory = LdapDirectory(self._options, clock=self._clock)
+        self._directory = self._connect(self._clock)
         self._faulty = FaultyDirectory(self._directory)
         self._journal = await Journal.open(self._folder / "journal.db")
         self._poller = Poller(self._faulty, self._journal, self._clock, self._poll_options)
@@ -270,7 +276,8 @@ class HistoryRun:
                 raise Mismatch(self._text("a linked person is no longer in the mirror", guid))
 
     async def _compare_with_the_domain(self, mirror: Snapshot) -> None:
-        truth = read_truth(self._world, self._world.root)
+        land = self._world.hands.look()
+        truth = read_truth(land, self._world.root)
         self._same("listed, against the domain", mirror.listed, truth.people)
         edges = {
             (edge.parent, edge.child, edge.primary)
@@ -281,7 +288,7 @@ class HistoryRun:
         self._same(
             "excluded, against the domain",
             mirror.excluded,
-            read_truth(self._world, self._world.excluded).people,
+            read_truth(land, self._world.excluded).people,
         )
         dead = {guid for guid, node in mirror.nodes.items() if not node.live}
         self._same("dead, but alive in the domain", dead - set(self._world.dead), set())

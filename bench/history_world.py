@@ -1,7 +1,6 @@
-"""Random histories of a real domain: what administrators do to people and groups, one legal step after the other.
+"""Random histories of a domain: what administrators do to people and groups, one legal step after the other.
 
-The world keeps its own account of what is there, only to know which steps are legal. What is *true* is asked of the
-domain itself (history_truth.py).
+The world keeps its own account of what is there, only to know which steps are legal.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
 
-import ldap3
-from ldap3.utils.dn import escape_rdn
-
-from sandbox.samba_admin import SHOW_DELETED, DomainAdministrator
+from bench.history_hands import Hands
 
 _UNITS = ("North", "South", "South/Deep")
-_MOST_PEOPLE, _MOST_GROUPS, _MOST_OTHERS = 40, 14, 6
-_EXPIRES = (0, 0x7FFFFFFFFFFFFFFF, 132_000_000_000_000_000, 145_000_000_000_000_000)
+_MOST = {"user": 40, "group": 14, "contact": 4, "computer": 4}
+_EXPIRES = (None, datetime(2020, 1, 1, tzinfo=UTC), datetime(2061, 1, 1, tzinfo=UTC))
 
 
 @dataclass
@@ -33,24 +29,20 @@ class Thing:
 class HistoryWorld:
     """One organizational unit of a domain. `steps` counts the changes made; `steps_by_name` says of which sort."""
 
-    def __init__(self, admin: DomainAdministrator, tag: str, seed: int) -> None:
-        self.admin = admin
+    def __init__(self, hands: Hands, tag: str, seed: int) -> None:
+        self.hands = hands
         self.tag = tag
-        self.random = random.Random(seed)
         self.things: dict[str, Thing] = {}
-        self.dead: dict[str, str] = {}  # guid → kind
+        self.dead: dict[str, Thing] = {}
         self.steps = 0
         self.steps_by_name: dict[str, int] = {}
         self.last: list[str] = []
+        self._random = random.Random(seed)
         self._numbers = itertools.count(1)
-        self._rids: dict[str, int] = {}
-        admin.create_ou(tag)
-        for unit in _UNITS:
-            parent, _, name = unit.rpartition("/")
-            admin.create_ou(name, ou=f"{tag}/{parent}".rstrip("/"))
+        for unit in ("", *_UNITS):
+            hands.create_ou(f"{tag}/{unit}".rstrip("/"))
         self.root = self._make("group")
         self.excluded = self._make("group")
-        self.keep = {self.root, self.excluded}
         for kind in ["user"] * 12 + ["group"] * 6 + ["contact", "computer"]:
             self._make(kind)
         for _ in range(30):
@@ -58,11 +50,9 @@ class HistoryWorld:
         self.steps = 0
         self.steps_by_name.clear()
 
-    # ------------------------------------------------------------------------------------------------------- steps
-
     def step(self) -> None:
         """One random change. Which ones are likely decides what is tested: links and their ends above all."""
-        steps: list[tuple[int, Callable[[], bool]]] = [
+        steps: list[tuple[int, Callable[[], object]]] = [
             (20, self._link),
             (6, self._nest),
             (16, self._unlink),
@@ -71,25 +61,25 @@ class HistoryWorld:
             (3, self._clear_mail),
             (4, self._rename),
             (4, self._move),
-            (4, self._disable),
-            (4, self._enable),
+            (4, lambda: self._set_enabled(enabled=False)),
+            (4, lambda: self._set_enabled(enabled=True)),
             (2, self._expire),
-            (5, self._delete_person),
-            (3, self._delete_group),
+            (5, lambda: self._delete(self._any("user"))),
+            (3, lambda: self._delete(self._any("group"))),
+            (1, lambda: self._delete(self._any("contact", "computer"))),
             (9, self._restore),
             (6, self._set_primary),
             (3, self._reset_primary),
-            (7, lambda: bool(self._make("user"))),
-            (3, lambda: bool(self._make("group"))),
-            (1, lambda: bool(self._make("contact"))),
-            (1, lambda: bool(self._make("computer"))),
-            (1, self._delete_other),
+            (7, lambda: self._make("user")),
+            (3, lambda: self._make("group")),
+            (1, lambda: self._make("contact")),
+            (1, lambda: self._make("computer")),
             (1, self._flicker),
             (1, self._recreate),
         ]
         weights = [weight for weight, _ in steps]
         while True:
-            _, action = self.random.choices(steps, weights)[0]
+            _, action = self._random.choices(steps, weights)[0]
             if action():
                 return
 
@@ -105,40 +95,32 @@ class HistoryWorld:
 
     def _any(self, *kinds: str) -> str:
         found = self._all(*kinds)
-        return self.random.choice(found) if found else ""
+        return self._random.choice(found) if found else ""
 
     def _unit(self) -> str:
-        return f"{self.tag}/{self.random.choice(_UNITS)}"
+        return f"{self.tag}/{self._random.choice(_UNITS)}"
+
+    def _has_room(self, kind: str) -> bool:
+        return len(self._all(kind)) < _MOST[kind]
 
     def _make(self, kind: str) -> str:
-        limits = {"user": _MOST_PEOPLE, "group": _MOST_GROUPS}
-        if len(self._all(kind)) >= limits.get(kind, _MOST_OTHERS):
+        if not self._has_room(kind):
             return ""
         number = next(self._numbers)
-        name, unit = f"{self.tag} {kind} {number}", self._unit()
-        if kind == "user":
-            guid = self.admin.create_user(
-                name,
-                account=f"{self.tag}u{number}",
-                given_name=f"Given {number}",
-                surname=f"Sur {number}",
-                mail=self.random.choice(["", f"{self.tag}.{number}@example.test"]),
-                ou=unit,
-                enabled=self.random.random() < 0.9,
-            )
-        elif kind == "group":
-            guid = self.admin.create_group(name, ou=unit)
-        elif kind == "contact":
-            guid = self.admin.create_contact(name, mail="contact@example.test", ou=unit)
-        else:
-            guid = self.admin.create_computer(f"{self.tag}c{number}", ou=unit)
+        guid = self.hands.create(
+            kind,
+            f"{self.tag} {kind} {number}",
+            f"{self.tag}{kind[0]}{number}",
+            self._unit(),
+            self._random.choice(["", f"{self.tag}.{number}@example.test"]),
+            enabled=self._random.random() < 0.9,
+        )
         self.things[guid] = Thing(guid, kind)
         self._did(f"create {kind}", guid)
         return guid
 
     def _link(self) -> bool:
-        group, member = self._any("group"), self._any("user", "user", "group", "contact", "computer")
-        return self._add(group, member)
+        return self._add(self._any("group"), self._any("user", "user", "group", "contact", "computer"))
 
     def _nest(self) -> bool:
         return self._add(self._any("group"), self._any("group"))
@@ -147,7 +129,7 @@ class HistoryWorld:
         thing = self.things[member]
         if member == group or member in self.things[group].members or thing.primary == group:
             return False
-        self.admin.add_members(group, member)
+        self.hands.add(group, member)
         self.things[group].members.add(member)
         return self._did("nest" if thing.kind == "group" else "add", member, "to", group)
 
@@ -156,8 +138,8 @@ class HistoryWorld:
         members = sorted(self.things[group].members)
         if not members:
             return False
-        gone = self.random.sample(members, min(len(members), self.random.choice([1, 1, 1, 2, 5])))
-        self.admin.remove_members(group, *gone)
+        gone = self._random.sample(members, min(len(members), self._random.choice([1, 1, 1, 2, 5])))
+        self.hands.remove(group, gone)
         self.things[group].members -= set(gone)
         return self._did("remove", *gone, "from", group)
 
@@ -167,190 +149,135 @@ class HistoryWorld:
         members = sorted(self.things[group].members)
         if not members:
             return False
-        self.admin.modify(self.admin.dn(group), member=None)
-        kept = [member for member in members if self.random.random() < 0.8]
-        if kept:
-            self.admin.add_members(group, *kept)
+        self.hands.remove(group, members)
+        kept = [member for member in members if self._random.random() < 0.8]
+        for member in kept:
+            self.hands.add(group, member)
         self.things[group].members = set(kept)
         return self._did("refill", group)
 
     def _edit(self) -> bool:
         who = self._any("user", "group", "contact")
-        number = self.random.randrange(100)
-        changes: list[dict[str, Any]] = [
-            {"mail": f"New.{number}@Example.Test"},
-            {"displayName": f"Display {number}", "description": f"Text {number}"},
+        number = self._random.randrange(100)
+        changes: list[tuple[str, str | None]] = [
+            ("mail", f"New.{number}@Example.Test"),
+            ("display_name", f"Display {number}"),
         ]
         if self.things[who].kind == "user":
-            changes += [{"givenName": f"Given {number}"}, {"sn": f"Sur {number}"}, {"givenName": None}]
-        change = self.random.choice(changes)
-        self.admin.modify(who, **change)
-        return self._did("edit", who, *change)
+            changes += [("given_name", f"Given {number}"), ("surname", f"Sur {number}"), ("given_name", None)]
+        attribute, value = self._random.choice(changes)
+        self.hands.edit(who, attribute, value)
+        return self._did("edit", who, attribute)
 
     def _clear_mail(self) -> bool:
         who = self._any("user")
         if not who:
             return False
-        self.admin.modify(who, mail=None)
+        self.hands.edit(who, "mail", None)
         return self._did("clear mail", who)
 
     def _rename(self) -> bool:
         who = self._any("user", "group", "contact")
-        self.admin.rename(who, f"{self.tag} renamed, {next(self._numbers)}")
+        self.hands.rename(who, f"{self.tag} renamed, {next(self._numbers)}")
         return self._did("rename", who)
 
     def _move(self) -> bool:
-        who = self._any("user", "group", "contact", "computer")
-        unit = self._unit()
-        self.admin.move(who, unit)
+        who, unit = self._any("user", "group", "contact", "computer"), self._unit()
+        self.hands.move(who, unit)
         return self._did("move", who, unit)
 
-    def _disable(self) -> bool:
+    def _set_enabled(self, *, enabled: bool) -> bool:
         who = self._any("user")
         if not who:
             return False
-        self.admin.disable(who)
-        return self._did("disable", who)
-
-    def _enable(self) -> bool:
-        who = self._any("user")
-        if not who:
-            return False
-        self.admin.enable(who)
-        return self._did("enable", who)
+        self.hands.set_enabled(who, enabled=enabled)
+        return self._did("enable" if enabled else "disable", who)
 
     def _expire(self) -> bool:
         who = self._any("user")
         if not who:
             return False
-        self.admin.modify(who, accountExpires=self.random.choice(_EXPIRES))
+        self.hands.expire(who, self._random.choice(_EXPIRES))
         return self._did("expiry", who)
 
-    def _delete_person(self) -> bool:
-        return self._delete(self._any("user"))
-
-    def _delete_group(self) -> bool:
-        return self._delete(self._any("group"))
-
-    def _delete_other(self) -> bool:
-        return self._delete(self._any("contact", "computer"))
+    def _may_delete(self, who: str) -> bool:
+        """The directory refuses to delete somebody's primary group; and without the two roots there is nothing to test."""
+        in_use = any(thing.primary == who for thing in (*self.things.values(), *self.dead.values()))
+        return bool(who) and who not in (self.root, self.excluded) and not in_use
 
     def _delete(self, who: str) -> bool:
-        if not who or who in self.keep or any(thing.primary == who for thing in self.things.values()):
-            return False  # the directory refuses to delete somebody's primary group
-        self.admin.delete(who)
-        kind = self.things.pop(who).kind
+        if not self._may_delete(who):
+            return False
+        self.hands.delete(who)
+        self._bury(who)
+        return self._did(f"delete {self.dead[who].kind}", who)
+
+    def _bury(self, who: str) -> None:
+        dead = self.dead[who] = self.things.pop(who)
         for thing in self.things.values():
             thing.members.discard(who)
-        self.dead[who] = kind
-        return self._did(f"delete {kind}", who)
+        dead.members.clear()
+        if not self.hands.keeps_links:
+            dead.primary = ""
 
     def _restore(self) -> bool:
         """Of those who were deleted last, mostly: they are the ones that the mirror still knows."""
-        candidates = [guid for guid, kind in self.dead.items() if kind in {"user", "group"}][-8:]
-        if not candidates:
+        candidates = [guid for guid, thing in self.dead.items() if thing.kind in {"user", "group"}][-8:]
+        return bool(candidates) and self._bring_back(self._random.choice(candidates))
+
+    def _bring_back(self, who: str) -> bool:
+        if not self._has_room(self.dead[who].kind):
             return False
-        who = self.random.choice(candidates)
-        kind = self.dead[who]
-        if len(self._all(kind)) >= {"user": _MOST_PEOPLE, "group": _MOST_GROUPS}[kind]:
-            return False
-        tombstone = self._tombstone_dn(who)
-        self.admin.connect().modify(
-            tombstone,
-            {
-                "isDeleted": [(ldap3.MODIFY_DELETE, [])],
-                "distinguishedName": [
-                    (
-                        ldap3.MODIFY_REPLACE,
-                        [
-                            f"CN={escape_rdn(f'{self.tag} restored {next(self._numbers)}')},{self.admin.container(self._unit())}"
-                        ],
-                    )
-                ],
-            },
-            controls=[SHOW_DELETED],
-        )
-        del self.dead[who]
-        self.things[who] = Thing(who, kind)
-        self._did(f"restore {kind}", who)
-        if self.random.random() < 0.5:
-            group = self._any("group")
-            if group != who:
-                self._add(group, who)
+        self.hands.restore(who, f"{self.tag} restored {next(self._numbers)}", self._unit())
+        thing = self.things[who] = self.dead.pop(who)
+        if self.hands.keeps_links:
+            for group, members in self.hands.look().members.items():
+                if group in self.things:
+                    self.things[group].members = members & self.things.keys()
+        self._did(f"restore {thing.kind}", who)
+        if self._random.random() < 0.5:
+            self._add(self._any("group"), who)
         return True
-
-    def _tombstone_dn(self, guid: str) -> str:
-        return str(self._look_at(guid, "objectGUID", controls=[SHOW_DELETED])["dn"])
-
-    def _look_at(self, guid: str, attribute: str, **options: Any) -> Any:
-        found = self.search(f"<GUID={guid}>", "(objectClass=*)", ldap3.BASE, [attribute], **options)
-        return found[0]
-
-    def search(
-        self, base: str, condition: str, scope: str, attributes: list[str], **options: Any
-    ) -> list[Any]:
-        _, _, response, _ = self.admin.connect().search(
-            base, condition, scope, attributes=attributes, **options
-        )
-        return [entry for entry in response if entry["type"] == "searchResEntry"]
 
     def _set_primary(self) -> bool:
         who, group = self._any("user"), self._any("group")
         if not who or self.things[who].primary == group:
             return False
-        before = self.things[who].primary
-        if group not in self._rids:
-            sid = self._look_at(group, "objectSid")["raw_attributes"]["objectSid"][0]
-            self._rids[group] = int.from_bytes(sid[-4:], "little")
-        if who not in self.things[group].members:
-            self.admin.add_members(group, who)
-        self.admin.modify(who, primaryGroupID=self._rids[group])
-        self.things[group].members.discard(who)  # the directory does that, and puts the old one in its place
-        if before:
-            self.things[before].members.add(who)
-        self.things[who].primary = group
+        self._change_primary(who, group)
         return self._did("primary", who, group)
 
     def _reset_primary(self) -> bool:
         people = [guid for guid, thing in self.things.items() if thing.primary]
         if not people:
             return False
-        who = self.random.choice(people)
-        before = self.things[who].primary
-        domain_users = self.admin.dn("Domain Users")
-        if self.admin.dn(who) not in self.admin.members(domain_users):
-            self.admin.add_members(domain_users, who)
-        self.admin.modify(who, primaryGroupID=513)
-        self.things[before].members.add(who)
-        self.things[who].primary = ""
+        who = self._random.choice(people)
+        self._change_primary(who, "")
         return self._did("primary reset", who)
+
+    def _change_primary(self, who: str, group: str) -> None:
+        before = self.things[who].primary
+        self.hands.set_primary(who, group)
+        if group:
+            self.things[group].members.discard(who)
+        if before:
+            self.things[before].members.add(who)
+        self.things[who].primary = group
 
     def _flicker(self) -> bool:
         """Deleted and brought back before anybody looks."""
         who = self._any("user", "group")
-        if not self._delete(who):
-            return False
-        while who in self.dead:
-            if not self._restore():
-                return True
-        return True
+        return self._delete(who) and self._bring_back(who)
 
     def _recreate(self) -> bool:
         """Somebody new under an old name: another object, whatever it is called."""
         who = self._any("user")
-        if not who:
+        if not self._may_delete(who):
             return False
-        dn, groups = (
-            self.admin.dn(who),
-            [guid for guid, thing in self.things.items() if who in thing.members],
-        )
-        if not self._delete(who):
-            return False
-        guid = self.admin.add(
-            dn, ["user"], sAMAccountName=f"{self.tag}n{next(self._numbers)}", userAccountControl=544
-        )
+        groups = [guid for guid, thing in self.things.items() if who in thing.members]
+        guid = self.hands.create_again(who, f"{self.tag}n{next(self._numbers)}")
+        self._bury(who)
         self.things[guid] = Thing(guid, "user")
-        self._did("create user", guid)
+        self._did("create again", who, "as", guid)
         for group in groups:
             self._add(group, guid)
         return True

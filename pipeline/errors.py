@@ -11,6 +11,7 @@
     ├── DropboxSetupError      -13    credentials, refresh, TLS, URL
     ├── TeamInfoError          -14    team info can't be fetched, 401 included
     ├── TeamReadError          -16    members or groups can't be fetched
+    │   └── GroupGone                 the group whose members were asked for does not exist (any more)
     ├── SyncError              -17    something unexpected
     ├── InstanceRunning        -19    another process owns the journal
     ├── JournalError           -20    disk full, corrupt, newer schema
@@ -101,6 +102,10 @@ class TeamInfoError(ConnectorError):
 class TeamReadError(ConnectorError):
     exit_code = -16
     default_hint = "try again; see the Dropbox status page"
+
+
+class GroupGone(TeamReadError):
+    """The team has no such group: what was known about it is void."""
 
 
 class SyncError(ConnectorError):

@@ -179,6 +179,20 @@ class TeamInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeamGroup:
+    """A group of the team as Dropbox told it last. `is_company_managed` is false for those that members manage
+    and for the system's own; `member_count` None where the reply left it out.
+    """
+
+    group_id: str
+    name: str
+    external_id: str = ""
+    is_company_managed: bool = True
+    is_system_managed: bool = False
+    member_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TeamEvent:
     """One line of the team's event log, as far as drift detection needs it. There is no event id."""
 
@@ -229,6 +243,18 @@ DESTRUCTIVE = frozenset(
 )
 LEAVER_KINDS = frozenset({ActionKind.SUSPEND, ActionKind.REMOVE, ActionKind.REVOKE_INVITE})
 """Destructive actions whose subject is a person."""
+
+GROUP_KINDS = frozenset(
+    {
+        ActionKind.GROUP_CREATE,
+        ActionKind.GROUP_RENAME,
+        ActionKind.GROUP_ADD,
+        ActionKind.GROUP_REMOVE,
+        ActionKind.GROUP_DELETE,
+    }
+)
+MEMBERSHIP_KINDS = frozenset({ActionKind.GROUP_ADD, ActionKind.GROUP_REMOVE})
+"""Of these each action is one person in one group; they are sent together, a group and kind at a time."""
 
 FREES_SEAT = frozenset({ActionKind.REMOVE, ActionKind.REVOKE_INVITE})
 NEEDS_SEAT = frozenset({ActionKind.INVITE, ActionKind.RECOVER})
@@ -286,7 +312,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One row of the outbox: an intended write, written ahead."""
+    """One row of the outbox: an intended write, written ahead.
+
+    `group_guid` is the directory group's GUID where the write is about a group, else "". `guid` is then the
+    person's for a membership, and the group's for all else; `group_name` the name that the group shall have.
+    """
 
     id: int
     guid: str
@@ -312,6 +342,9 @@ class Action:
     planned_at: datetime | None = None
     sent_at: datetime | None = None
     settled_at: datetime | None = None
+    group_guid: str = ""
+    group_id: str = ""
+    group_name: str = ""
 
 
 class Verdict(StrEnum):
@@ -329,10 +362,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`member` is the member as the reply showed it, where it did. `hint` says what the admin can do."""
+    """`member` or `group` is what the reply showed, where it did. `hint` says what the admin can do."""
 
     verdict: Verdict
     member: Member | None = None
+    group: TeamGroup | None = None
     tag: str = ""
     hint: str = ""
     retry_after: float | None = None

@@ -23,6 +23,7 @@ from pipeline.model import (
     Profile,
     Source,
     Target,
+    TeamGroup,
     TeamInfo,
 )
 
@@ -149,6 +150,35 @@ class Team(Protocol):
     async def recover(self, member_id: str) -> Outcome: ...
 
     async def send_welcome(self, member_id: str) -> Outcome: ...
+
+    # groups: addressed by `group_id`; read with the same care as members (TeamReadError)
+
+    def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
+        """Pages of all groups, the system's own included."""
+
+    async def get_groups(
+        self, *, group_ids: Sequence[str] = (), external_ids: Sequence[str] = ()
+    ) -> Sequence[TeamGroup]:
+        """The groups found, each once; those not found are simply missing."""
+
+    def list_group_members(self, group_id: str) -> AsyncIterator[Sequence[str]]:
+        """Pages of member ids. GroupGone where there is no such group."""
+
+    async def create_group(self, name: str, external_id: str) -> Outcome:
+        """Company-managed, without members or owner; `group` tells its id."""
+
+    async def rename_group(self, group_id: str, *, name: str, external_id: str) -> Outcome:
+        """Sets what is not empty of the two."""
+
+    async def delete_group(self, group_id: str) -> Outcome: ...
+
+    async def add_to_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        """One Outcome each, in order. The vendor takes or refuses a whole request: a batch that is refused for somebody
+        in it is narrowed down, so that everybody else is added; who is in it already is ALREADY.
+        """
+
+    async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        """Likewise; who is not in it is ALREADY."""
 
     async def events(self, cursor: str, since: datetime) -> EventPage:
         """The team's event log from `cursor`, or from `since` when the cursor is empty; unsorted. TeamReadError."""

@@ -54,7 +54,7 @@ class PlanReport:
     """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
 
     decided: int = 0
-    deferred: bool = False  # somebody has a write under way, and is decided about when it has settled
+    deferred: bool = False  # somebody has a write on its way, and is decided about when it has settled
     news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
@@ -116,6 +116,7 @@ class Planner:
         """
         decided = 0
         deferred: set[str] = set()
+        report.deferred = False
         while True:
             async with self._journal.reading():
                 marks = [
@@ -127,9 +128,7 @@ class Planner:
                 ]
                 open_actions = await self._journal.outbox.open_of(mark.guid for mark in marks)
             under_way = {
-                guid
-                for guid, actions in open_actions.items()
-                if any(is_under_way(one) for one in actions)
+                guid for guid, actions in open_actions.items() if any(is_under_way(one) for one in actions)
             }
             deferred |= under_way
             report.deferred = bool(deferred)
@@ -141,7 +140,6 @@ class Planner:
             await self._refresh(await self._without_member(guids) if fresh else guids)
             left_for_later = await self._decide(pass_id, nesting, marks, report)
             deferred |= left_for_later
-            report.deferred = bool(deferred)
             decided += len(marks) - len(left_for_later)
             report.decided += len(marks) - len(left_for_later)
 
@@ -485,6 +483,10 @@ class Planner:
                 error="e-mail swap: the address is held by somebody whose own change needs this one first",
                 hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
             )
+
+
+def _is_being_sent(open_actions: Mapping[str, Sequence[Action]]) -> bool:
+    return any(one.state is State.SENDING for actions in open_actions.values() for one in actions)
 
 
 def _shown(member: Member | None) -> Profile:

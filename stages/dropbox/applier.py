@@ -34,6 +34,8 @@ __all__ = ["ActionLog", "Applier", "ApplierOptions", "ApplyReport"]
 INVITES_A_REQUEST = 20  # Dropbox's limit for add_v2
 _NOT_THE_ADMIN = "the admin who authorised the connector is never suspended or removed: authorise it with another admin first"
 
+_NO_ADMIN = "who authorised the connector can't be told at the moment, so no team admin is suspended or removed: see `check dropbox`"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplierOptions:
@@ -223,21 +225,26 @@ class Applier:
                 self._claimed_invitations = True
                 continue
             self._claimed_invitations = has_invitations
-            protected = [action for action in ready if self._is_protected(action)]
+            protected = await self._protected(ready)
             if not protected:
                 break
-            refused = Outcome(verdict=Verdict.FAILED, tag="the authorising admin", hint=_NOT_THE_ADMIN)
-            await self._settler.settle([(action, refused) for action in protected], report)
+            await self._settler.settle(protected, report)
         batches = _batched(ready)[:most]
         await outbox.mark_sending([action for batch in batches for action in batch], self._clock.now())
         return batches
 
-    def _is_protected(self, action: Action) -> bool:
-        return (
-            action.kind in LEAVER_KINDS
-            and bool(action.member_id)
-            and action.member_id == self.protected_member_id
-        )
+    async def _protected(self, ready: Sequence[Action]) -> list[Settled]:
+        """What must not be sent, with why; inside the caller's transaction."""
+        leavers = [action for action in ready if action.kind in LEAVER_KINDS and action.member_id]
+        if self.protected_member_id:
+            refused = Outcome(verdict=Verdict.FAILED, tag="the authorising admin", hint=_NOT_THE_ADMIN)
+            return [(action, refused) for action in leavers if action.member_id == self.protected_member_id]
+        if not leavers:
+            return []
+        members = await self._journal.members.by_id({action.member_id for action in leavers})
+        admins = {member.member_id for member in members.values() if member.is_team_admin}
+        refused = Outcome(verdict=Verdict.FAILED, tag="perhaps the authorising admin", hint=_NO_ADMIN)
+        return [(action, refused) for action in leavers if action.member_id in admins]
 
     # --- on the way
 

@@ -44,6 +44,7 @@ class _Page:
     links: list[Link] = field(default_factory=list)
     rows: list[dict[str, object]] = field(default_factory=list)
     dirty: list[str] = field(default_factory=list)
+    free_emails: list[str] = field(default_factory=list)  # given up by what was done
     abandoned: list[Action] = field(default_factory=list)  # what was to follow them is void
     lines: list[tuple[Action, str, str]] = field(default_factory=list)
 
@@ -69,20 +70,25 @@ class Settler:
             return
         now = self._clock.now()
         page = _Page()
-        known = await self._known([action for action, outcome in settled if _is_told_by_us(outcome)])
+        known = await self._known([action for action, outcome in settled if _is_done(outcome)])
         for action, outcome in settled:
             match outcome.verdict:
                 case Verdict.DONE | Verdict.ALREADY:
-                    member = outcome.member or _expected(known.get(action.member_id), action)
+                    before = known.get(action.member_id)
+                    member = outcome.member or _expected(before, action)
                     self._done(page, action, outcome, member, now)
+                    if before is not None and (member is None or _gives_up(before, member)):
+                        page.free_emails.append(before.email)
                     report.done[action.kind.value] = report.done.get(action.kind.value, 0) + 1
                 case Verdict.UNKNOWN:
                     self._put_off(page, action, outcome, now)
                 case _:
                     self._not_done(page, action, outcome, report, now)
         await self._write(page, now)
-        for action in (one for one, outcome in settled if outcome.verdict in (Verdict.DONE, Verdict.ALREADY)):
+        for action in (one for one, outcome in settled if _is_done(outcome)):
             await self._mark(action)
+        await self._tell_heirs(page.free_emails, now)
+        report.again = report.again or bool(page.dirty or page.free_emails)
         for line in page.lines:
             self._log(*line)
 
@@ -110,6 +116,9 @@ class Settler:
             page.members.append(member)
         if action.kind is ActionKind.INVITE and member is not None:
             page.links.append(Link(guid=action.guid, member_id=member.member_id, how="invited", at=now))
+        if action.attempts or action.kind is ActionKind.RECOVER:
+            # Much may have changed since the first try; and an account comes back as it was, perhaps suspended.
+            page.dirty.append(action.guid)
         member_id = member.member_id if member is not None else ""
         _move(page, action, State.DONE, error=outcome.tag, member_id=member_id)
         page.rows.append(_log_row(action, outcome, "done"))
@@ -178,6 +187,14 @@ class Settler:
         if page.rows:
             await journal.append(page.rows, now)
 
+    async def _tell_heirs(self, emails: Sequence[str], now: datetime) -> None:
+        """Whoever waits for an address that was given up, or failed for want of it, is decided about again at once."""
+        if emails:
+            same = await self._journal.mirror.listed_with_email(emails)
+            await self._journal.mark_dirty(
+                sorted({guid for guids in same.values() for guid in guids}), "retry", now
+            )
+
     async def _mark(self, action: Action) -> None:
         match action.kind:
             case ActionKind.SUSPEND:
@@ -224,9 +241,14 @@ def _move(
     )
 
 
-def _is_told_by_us(outcome: Outcome) -> bool:
-    """A write that answers `null` worked, and does not show the member."""
-    return outcome.verdict in (Verdict.DONE, Verdict.ALREADY) and outcome.member is None
+def _is_done(outcome: Outcome) -> bool:
+    return outcome.verdict in (Verdict.DONE, Verdict.ALREADY)
+
+
+def _gives_up(before: Member, after: Member) -> bool:
+    """Whether the e-mail is free by it. Who was removed holds theirs for as long as the account can be recovered."""
+    is_gone = after.status is Status.REMOVED and not after.recoverable
+    return before.email != after.email or (is_gone and before.status is not Status.REMOVED)
 
 
 def _expected(member: Member | None, action: Action) -> Member | None:

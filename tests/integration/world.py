@@ -31,6 +31,8 @@ READS = {
     "team/members/get_info_v2",
     "team_log/get_events",
     "team_log/get_events/continue",
+    "team/members/add/job_status/get_v2",
+    "team/members/remove/job_status/get",
 }
 SETTLED_SECONDS = 20.0
 

@@ -77,6 +77,18 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLink:
+    """Directory group ↔ Dropbox group. `doubted`: it may have changed in Dropbox; read before it is decided about."""
+
+    guid: str
+    group_id: str
+    how: str
+    at: datetime
+    name: str
+    doubted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """A person whose actions were undone: `kind` is what still has to be done for it, None when nothing is."""
 

@@ -54,6 +54,7 @@ class PlanReport:
     """What planning found, for the pass. What is to be told to people is kept in the journal instead."""
 
     decided: int = 0
+    touched: set[str] = field(default_factory=set)  # persons who were decided about: their groups follow
     deferred: bool = False  # somebody has a write on its way, and is decided about when it has settled
     news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
@@ -131,7 +132,7 @@ class Planner:
                 guid for guid, actions in open_actions.items() if any(is_under_way(one) for one in actions)
             }
             deferred |= under_way
-            report.deferred = bool(deferred)
+            report.deferred = report.deferred or _is_being_sent(open_actions)
             marks = [mark for mark in marks if mark.guid not in under_way]
             if not marks:
                 return decided
@@ -224,9 +225,11 @@ class Planner:
                 for guid, actions in facts.open_actions.items()
                 if any(is_under_way(one) for one in actions)
             }
+            report.deferred = report.deferred or _is_being_sent(facts.open_actions)
             marks = [mark for mark in marks if mark.guid not in under_way]
             timers: dict[str, datetime | None] = {}
             notes: list[Note] = []
+            report.touched.update(mark.guid for mark in marks)
             for mark in marks:
                 node = facts.nodes.get(mark.guid)
                 actions = facts.open_actions.get(mark.guid, ())

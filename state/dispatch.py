@@ -41,6 +41,9 @@ def action_of(row: Row) -> Action:
         planned_at=moment(row["planned_at"]),
         sent_at=moment(row["sent_at"]),
         settled_at=moment(row["settled_at"]),
+        group_guid=row["group_guid"],
+        group_id=row["group_id"],
+        group_name=row["group_name"],
     )
 
 
@@ -59,10 +62,10 @@ class Dispatch:
         barred = sorted(kind.value for kind in without)
         among = None if only is None else dump(sorted(only))
         rows = await self._database.fetch(
-            "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 "
+            "SELECT a.* FROM action AS a WHERE a.state = 'planned' AND a.released = 1 AND a.group_guid = '' "
             f"AND a.kind NOT IN ({marks(len(barred))}) "
             "AND (? IS NULL OR a.guid IN (SELECT value FROM json_each(?))) "
-            "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.id < a.id "
+            "AND NOT EXISTS (SELECT 1 FROM action AS b WHERE b.guid = a.guid AND b.group_guid = '' AND b.id < a.id "
             "    AND b.state IN ('planned', 'sending', 'waiting', 'retry', 'held')) "
             "AND (a.after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS c WHERE c.id = a.after_id AND c.state IN ('planned', 'sending', 'retry', 'held'))) "
             "AND (a.kind NOT IN ('invite', 'recover') OR NOT EXISTS (SELECT 1 FROM action AS d "
@@ -143,7 +146,7 @@ class Dispatch:
 
     async def later_siblings(self, action: Action) -> list[Action]:
         rows = await self._database.fetch(
-            "SELECT * FROM action WHERE guid = ? AND id > ? AND state IN ('planned', 'waiting', 'held', 'retry')",
+            "SELECT * FROM action WHERE guid = ? AND group_guid = '' AND id > ? AND state IN ('planned', 'waiting', 'held', 'retry')",
             (action.guid, action.id),
         )
         return [action_of(row) for row in rows]

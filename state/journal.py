@@ -16,6 +16,7 @@ from pipeline.model import ActionKind, Json, PassRecord, Profile
 from pipeline.records import Dirty, Node, Pin
 from state.alerts import Alerts
 from state.database import Database, Row, dump, moment, stamp
+from state.groups import Groups
 from state.links import Links, Members
 from state.mirror import Mirror, chunks, marks, node_of
 from state.outbox import Outbox
@@ -30,6 +31,7 @@ class Journal:
         self.members = Members(database)
         self.links = Links(database)
         self.outbox = Outbox(database)
+        self.groups = Groups(database)
         self.alerts = Alerts(database)
 
     @classmethod

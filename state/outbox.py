@@ -24,7 +24,8 @@ class Outbox(Dispatch):
         found: dict[str, list[Action]] = {}
         for part in chunks(guids):
             rows = await self._database.fetch(
-                f"SELECT * FROM action WHERE guid IN ({marks(len(part))}) AND {OPEN} ORDER BY guid, id", part
+                f"SELECT * FROM action WHERE guid IN ({marks(len(part))}) AND group_guid = '' AND {OPEN} ORDER BY guid, id",
+                part,
             )
             for row in rows:
                 found.setdefault(row["guid"], []).append(action_of(row))
@@ -40,11 +41,12 @@ class Outbox(Dispatch):
             values.append(wait.value)
         return [action_of(row) for row in await self._database.fetch(statement + " ORDER BY id", values)]
 
-    async def unreleased(self) -> list[Action]:
-        """What the brake has to judge: planned and not yet released, and what it holds."""
+    async def unreleased(self, *, about_groups: bool = False) -> list[Action]:
+        """What the brake has to judge: planned and not yet released, and what it holds; of persons, or of groups."""
         rows = await self._database.fetch(
             f"SELECT * FROM action WHERE state IN ('planned', 'held') AND {OPEN} AND (released = 0 OR state = 'held') "
-            "ORDER BY id"
+            "AND (group_guid <> '') = ? ORDER BY id",
+            (int(about_groups),),
         )
         return [action_of(row) for row in rows]
 
@@ -206,13 +208,18 @@ class Outbox(Dispatch):
         rows = await self._database.fetch("SELECT * FROM held_set WHERE approved_at IS NULL ORDER BY at DESC")
         held = {
             (row[0], row[1])
-            for row in await self._database.fetch("SELECT guid, kind FROM action WHERE state = 'held'")
+            for row in await self._database.fetch(
+                "SELECT CASE WHEN group_guid IN ('', guid) THEN guid ELSE group_guid || '/' || guid END, kind "
+                "FROM action WHERE state = 'held'"
+            )
         }
-        newest: dict[str, HeldRecord] = {}
+        newest: dict[tuple[str, str], HeldRecord] = {}
         for row in rows:
             one = _held_of(row)
             if held.intersection(one.items):
-                newest.setdefault(one.kind, one)
+                # Of memberships each group may be held by itself.
+                groups = {item.partition("/")[0] for item, _ in one.items if "/" in item}
+                newest.setdefault((one.kind, groups.pop() if len(groups) == 1 else ""), one)
         return list(newest.values())
 
     async def held_set(self, prefix: str) -> list[HeldRecord]:
@@ -227,10 +234,12 @@ class Outbox(Dispatch):
         What was decided after the set was last shown is another action, also where person and kind are the same.
         """
         count = 0
-        for guid, kind in held.items:
+        for item, kind in held.items:
+            group, _, guid = item.rpartition("/")
             count += await self._database.execute(
-                "UPDATE action SET approved = 1 WHERE guid = ? AND kind = ? AND state = 'held' AND planned_at <= ?",
-                (guid, kind, stamp(held.at)),
+                "UPDATE action SET approved = 1 WHERE guid = ? AND group_guid IN ('', ?) AND kind = ? AND state = 'held' "
+                "AND planned_at <= ?",
+                (guid, group or guid, kind, stamp(held.at)),
             )
         await self._database.execute(
             "UPDATE held_set SET approved_at = ? WHERE hash = ?", (stamp(now), held.hash)

@@ -152,8 +152,12 @@ CREATE TABLE action (
     seen_at TEXT,
     planned_at TEXT NOT NULL,
     sent_at TEXT,
-    settled_at TEXT
+    settled_at TEXT,
+    group_guid TEXT NOT NULL DEFAULT '',   -- the directory group's GUID where the write is about a group
+    group_id TEXT NOT NULL DEFAULT '',
+    group_name TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX action_group ON action (group_guid, id) WHERE group_guid <> '';
 CREATE INDEX action_open ON action (state, kind, due) WHERE state NOT IN ('done', 'superseded');
 CREATE INDEX action_ready ON action (ordinal, id) WHERE state = 'planned' AND released = 1;
 CREATE INDEX action_guid ON action (guid, id);
@@ -217,3 +221,29 @@ CREATE TABLE pass (
     is_full INTEGER NOT NULL,
     actions TEXT NOT NULL DEFAULT '{}'
 );
+
+-- Groups: the team's as last told, which of them belongs to which directory group, and who is in those.
+CREATE TABLE team_group (
+    group_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    external_id TEXT NOT NULL,
+    is_company_managed INTEGER NOT NULL,
+    is_system_managed INTEGER NOT NULL,
+    member_count INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE group_link (
+    guid TEXT PRIMARY KEY,
+    group_id TEXT NOT NULL UNIQUE,
+    how TEXT NOT NULL,               -- created | external_id | legacy | name
+    at TEXT NOT NULL,
+    name TEXT NOT NULL,              -- of the directory group, for when it is gone
+    doubted INTEGER NOT NULL DEFAULT 0   -- 1: somebody may have changed it in Dropbox; read before it is decided about
+) WITHOUT ROWID;
+
+-- The members of linked groups, so that one more person costs one request and no list.
+CREATE TABLE membership (
+    group_id TEXT NOT NULL,
+    member_id TEXT NOT NULL,
+    PRIMARY KEY (group_id, member_id)
+) WITHOUT ROWID;

@@ -35,7 +35,8 @@ async def nesting_of(journal: Journal) -> Nesting:
         nodes, edges = await journal.mirror.graph()
         groups = await journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
         excluded = await journal.get("exclude_group_guid") or ""
-    nesting = Nesting(root, excluded)
+        groups_root = await journal.get("group_sync_group_guid") or ""
+    nesting = Nesting(root, excluded, groups_root)
     nesting.load(nodes, edges, {guid: node.entry.name for guid, node in groups.items()})
     return nesting
 

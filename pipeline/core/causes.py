@@ -101,8 +101,8 @@ def ended_alert(
         title=f"{title} (exit code {exit_code})",
         lines=(fact,) if fact else (),
         remedy=remedy or usual_remedy,
-        # Ports, times and ids in the cause differ from pass to pass and are no news.
-        fingerprint=fingerprint_of(str(exit_code), operation, re.sub(r"\d+", "#", cause)),
+        # Ports, times and ids in the cause differ from pass to pass and are no news. Whole words: a request's id is hexadecimal.
+        fingerprint=fingerprint_of(str(exit_code), operation, re.sub(r"\w*\d\w*", "#", cause)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.scope import Changes, ScopeGraph
@@ -21,10 +21,16 @@ class Removal:
 class Nesting:
     """Feeds every change to each graph, remembers group names, and words why people left."""
 
-    def __init__(self, root: str, exclusion_root: str = "") -> None:
+    def __init__(self, root: str, exclusion_root: str = "", groups_root: str = "") -> None:
         self.scope = ScopeGraph(root)
         self.exclusion = ScopeGraph(exclusion_root) if exclusion_root else None
-        self._graphs = [self.scope, *([self.exclusion] if self.exclusion else [])]
+        self.groups = ScopeGraph(groups_root) if groups_root else None
+        self._graphs = [
+            self.scope,
+            *([self.exclusion] if self.exclusion else []),
+            *([self.groups] if self.groups else []),
+        ]
+        self._touched: set[str] = set()  # groups that changed, or whose direct members did
         self._names: dict[str, str] = {}
         self._opaque: set[str] = set()  # members that nobody could read yet: a person, or a group
         self._removals: list[Removal] = []
@@ -42,6 +48,7 @@ class Nesting:
             graph.take_changes()
         self._names.update(names)
         self._removals.clear()
+        self._touched.clear()
 
     def knows(self, guid: str) -> bool:
         return self.scope.kind_of(guid) is not None
@@ -50,6 +57,8 @@ class Nesting:
         return self._names.get(guid, guid)
 
     def set_node(self, guid: str, kind: Kind, *, live: bool, name: str = "") -> None:
+        if kind in (Kind.GROUP, Kind.OTHER) or self.scope.kind_of(guid) in (Kind.GROUP, Kind.OTHER):
+            self._touched.add(guid)
         if kind is Kind.GROUP:
             if name:
                 self._names[guid] = name
@@ -60,6 +69,7 @@ class Nesting:
             graph.set_node(guid, kind, live)
 
     def add(self, edge: Edge) -> None:
+        self._touched.add(edge.parent)
         for graph in self._graphs:
             graph.add_edge(edge.parent, edge.child, primary=edge.primary)
 
@@ -72,6 +82,7 @@ class Nesting:
         else:
             text = f"removed from group {group}"
         self._removals.append(Removal(edge.child, text))
+        self._touched.add(edge.parent)
         for graph in self._graphs:
             graph.remove_edge(edge.parent, edge.child, primary=edge.primary)
 
@@ -121,3 +132,52 @@ class Nesting:
             return frozenset()
         changes = self.exclusion.take_changes()
         return changes.entered | changes.left
+
+    # --- groups as such
+
+    def synced_groups(self, *, separate: bool) -> frozenset[str]:
+        """The groups that are reached, without the sync group itself; `separate`: from the group sync group."""
+        graph = self.groups if separate else self.scope
+        return graph.listed_groups if graph is not None else frozenset()
+
+    def is_complete(self, *, separate: bool) -> bool:
+        """Whether nothing that can't be read hangs below the sync group: else a group that is missing proves nothing."""
+        graph = self.groups if separate else self.scope
+        return graph is not None and not any(graph.is_reached(guid) for guid in self._opaque)
+
+    def users_of(self, group: str) -> tuple[frozenset[str], bool]:
+        """All living users in a group, through any nesting; True: something in it can't be read, and may be a group."""
+        users: set[str] = set()
+        walked = {group}
+        pending = [group]
+        is_opaque = False
+        while pending:
+            for child in self.scope.children(pending.pop()):
+                if child in walked or not self.scope.is_live(child):
+                    continue
+                walked.add(child)
+                kind = self.scope.kind_of(child)
+                if kind is Kind.USER:
+                    users.add(child)
+                elif kind is Kind.GROUP:
+                    pending.append(child)
+                is_opaque = is_opaque or kind is Kind.OTHER
+        return frozenset(users), is_opaque
+
+    def groups_holding(self, guids: Iterable[str]) -> frozenset[str]:
+        """These (where they are groups) and every group that holds one of them, through any nesting."""
+        found: set[str] = set()
+        pending = list(guids)
+        found.update(guid for guid in pending if self.scope.kind_of(guid) is Kind.GROUP)
+        while pending:
+            for parent in self.scope.holders(pending.pop()):
+                if parent not in found:
+                    found.add(parent)
+                    pending.append(parent)
+        return frozenset(found)
+
+    def take_touched(self) -> frozenset[str]:
+        """The groups whose flattened members may have changed since last time."""
+        touched = self.groups_holding(self._touched)
+        self._touched.clear()
+        return touched

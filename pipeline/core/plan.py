@@ -77,6 +77,9 @@ class NoteKind(StrEnum):
     NAMESAKE = "namesake"
     FOREIGN_ID = "foreign_id"
     INVITED_EMAIL = "invited_email"
+    GROUP_FAILED = "group_failed"  # `detail` begins with the fault that failures are grouped by
+    GROUP_LEFT_OUT = "group_left_out"
+    GROUP_KEPT = "group_kept"  # unlinked: it left, and stays in Dropbox as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,9 +99,17 @@ class ScopeGraph:
         parents = self._primary if primary else self._explicit
         return frozenset(child for child in self._children.get(group, ()) if _holds(parents, child, group))
 
-    def parents(self, member: str) -> frozenset[str]:
-        """The groups that hold `member` by explicit edge, reached or not."""
-        return frozenset(_as_tuple(self._explicit.get(member)))
+    def children(self, group: str) -> frozenset[str]:
+        """All direct members by either kind of edge; dead and unknown ones included."""
+        return frozenset(self._children.get(group, ()))
+
+    def holders(self, member: str) -> frozenset[str]:
+        """The groups that hold `member` by either kind of edge, reached or not."""
+        return frozenset(self._parents_of(member))
+
+    def parents(self, member: str, *, primary: bool = False) -> frozenset[str]:
+        """The groups that hold `member` by explicit edge, or by primary group; reached or not."""
+        return frozenset(_as_tuple((self._primary if primary else self._explicit).get(member)))
 
     def path(self, guid: str) -> tuple[str, ...]:
         """The groups from the root down to the one that holds `guid`, by the shortest way.

@@ -157,8 +157,7 @@ class WindowsDomain(Lifecycle):
         with self.lock:
             parent = self.container(ou, at=at).guid
             replica = (at or self.dc).replica
-            taken = (replica.records[child].name.lower() for child in replica.children.get(parent, ()))
-            if name.lower() in taken:
+            if replica.child_named(parent, name):
                 raise ValueError(f"{name} exists already")
             values = {key: encoded for key, value in attributes.items() if (encoded := _encoded(value))}
             if kind != "contact":

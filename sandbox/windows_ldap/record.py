@@ -50,6 +50,7 @@ class Record:
     changed_at: float = 0.0  # seconds of the forest's clock
     deleted_at: float | None = None
     recycled_at: float | None = None
+    found_as: tuple[uuid.UUID, str] | None = None  # its place in the index of names: parent and name
 
     def values(self, attribute: str) -> tuple[bytes, ...]:
         stored = self.attributes.get(attribute)

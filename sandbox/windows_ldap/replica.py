@@ -29,6 +29,7 @@ class Replica:
         self.records: dict[uuid.UUID, Record] = {}
         self.children: dict[uuid.UUID, set[uuid.UUID]] = {}
         self.incoming: dict[uuid.UUID, set[tuple[str, uuid.UUID]]] = {}
+        self._by_name: dict[tuple[uuid.UUID, str], uuid.UUID] = {}
         self.invocation_id = uuid.uuid4()
         self.usn = first_usn
         self.seen: dict[uuid.UUID, int] = {}  # the up-to-dateness vector, without ourselves
@@ -75,12 +76,16 @@ class Replica:
     def _descend(self, head: Record, path: Sequence[tuple[str, str]]) -> Record | None:
         at = head
         for kind, name in reversed(path):
-            below = (self.records[child] for child in self.children.get(at.guid, ()))
-            found = next((one for one in below if one.rdn_kind == kind and one.name.lower() == name), None)
-            if found is None:
+            found = self.child_named(at.guid, name)
+            if found is None or found.rdn_kind != kind:
                 return None
             at = found
         return at
+
+    def child_named(self, parent: uuid.UUID, name: str) -> Record | None:
+        """Two siblings never have the same name, of whatever kind they are."""
+        guid = self._by_name.get((parent, name.lower()))
+        return self.records[guid] if guid else None
 
     def under(self, base: Record) -> Iterator[Record]:
         """The base and everything below, by DN order of creation."""
@@ -156,7 +161,19 @@ class Replica:
             self.incoming.setdefault(target, set()).add((attribute, record.guid))
         self._touched(record, self.next_usn())
 
+    def _index(self, record: Record) -> None:
+        self._unindex(record)
+        if record.parent is not None:
+            record.found_as = (record.parent, record.name.lower())
+            self._by_name[record.found_as] = record.guid
+
+    def _unindex(self, record: Record) -> None:
+        if record.found_as and self._by_name.get(record.found_as) == record.guid:
+            del self._by_name[record.found_as]
+        record.found_as = None
+
     def _touched(self, record: Record, usn: int) -> None:
+        self._index(record)
         record.usn_changed = usn
         record.changed_at = self._now()
         for listener in tuple(self.listeners):
@@ -180,6 +197,7 @@ class Replica:
     def expunge(self, record: Record) -> None:
         """Gone from this DC: garbage collection, or a deletion that need not replicate."""
         self.drop_links(record)
+        self._unindex(record)
         if record.parent is not None:
             self.children[record.parent].discard(record.guid)
         del self.records[record.guid]
@@ -244,9 +262,11 @@ class Replica:
 
     def restore(self, backup: Backup) -> None:
         """Back to what the backup holds, as a new instance: the USNs of the old one after it mean nothing here."""
-        self.records, self.children, self.incoming = {}, {}, {}
+        self.records, self.children, self.incoming, self._by_name = {}, {}, {}, {}
         for record in backup.records:
-            self._place(record.copy())
+            restored = record.copy()
+            self._place(restored)
+            self._index(restored)
         for record in self.records.values():
             for attribute in FORWARD_LINKS:
                 for target in record.links.get(attribute, ()):

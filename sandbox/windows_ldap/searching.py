@@ -77,16 +77,18 @@ def base_of(sight: Sight, text: str, controls: Controls) -> Record:
     guid = sight.resolve(text)
     record = sight.replica.records.get(guid) if guid else None
     if record is None or record.phantom:
-        _refer_elsewhere(sight, text, record)
+        _refer_elsewhere(sight, text)
         raise _no_such_object(sight, text)
     if not sight.locates(record) or not is_shown(record, controls):
         raise _no_such_object(sight, text)
     return record
 
 
-def _refer_elsewhere(sight: Sight, text: str, phantom: Record | None) -> None:
-    dn = phantom.root_dn if phantom else parse_address(text).dn
-    if not dn or (phantom is None and dn.lower().endswith(sight.base_dn.lower())):
+def _refer_elsewhere(sight: Sight, text: str) -> None:
+    """Only a DN says which domain is meant; a GUID or SID that is not held here is no such object."""
+    dn = parse_address(text).dn
+    is_child_domain = dn.upper().startswith("DC=") or ",DC=" in dn.upper()[: -len(sight.base_dn) - 1]
+    if not dn or (dn.lower().endswith(sight.base_dn.lower()) and not is_child_domain):
         return
     host = ".".join(value for kind, value in split_dn(dn) if kind == "DC") or sight.forest.dns_name
     url = f"ldap://{host}/{dn}"

@@ -19,6 +19,11 @@ class Sight:
         self.controller = controller
         self.replica = controller.replica
         self.account = account
+        self._may_list: dict[uuid.UUID, bool] = {}  # what this request has found out of containers
+
+    def afresh(self) -> "Sight":
+        """For the next request: rights may have changed, and objects moved."""
+        return Sight(self.forest, self.controller, self.account)
 
     @property
     def base_dn(self) -> str:
@@ -26,7 +31,12 @@ class Sight:
 
     def locates(self, record: Record) -> bool:
         """Whether every container above may be listed: then the object is there, though perhaps with nothing to read."""
-        return record.parent is None or all(self._allows(one) for one in self.replica.lineage(record.parent))
+        if record.parent is None:
+            return True
+        known = self._may_list.get(record.parent)
+        if known is None:
+            known = self._may_list[record.parent] = self.sees(self.replica.records[record.parent])
+        return known
 
     def sees(self, record: Record) -> bool:
         return self._allows(record) and self.locates(record)
@@ -39,10 +49,15 @@ class Sight:
         return self.account.name.lower() not in self.forest.unreadable.get(record.guid, ())
 
     def reads(self, record: Record, attribute: str) -> bool:
+        return self.sees(record) and self.permits(attribute)
+
+    def permits(self, attribute: str) -> bool:
+        """Of any object that is seen."""
         if self.account.is_administrator:
             return True
-        forbidden = attribute in self.forest.confidential or attribute in self.account.unreadable_attributes
-        return not forbidden and self.sees(record)
+        return (
+            attribute not in self.forest.confidential and attribute not in self.account.unreadable_attributes
+        )
 
     def resolve(self, text: str) -> uuid.UUID | None:
         """The objectGUID of what a DN, `<GUID=…>`, `<SID=…>` or `<WKGUID=…>` names, seen or not. Refused(34)."""
@@ -67,10 +82,11 @@ class ObjectView:
         self._sight = sight
         self._replica = sight.replica
         self._deactivated = deactivated_links
+        self._is_seen = sight.sees(record)
 
     def values(self, attribute: str) -> tuple[bytes, ...] | None:
         """None where the account may not read it. An attribute that is not set has no values."""
-        if not self._sight.reads(self.record, attribute):
+        if not self._is_seen or not self._sight.permits(attribute):
             return None
         return self._raw(attribute)
 

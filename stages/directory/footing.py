@@ -14,19 +14,38 @@ SIGHT_PROBE = timedelta(hours=1)
 """watch: the right to see deletions may come or go at any time, and the cookie moves past what was not shown."""
 
 
+GROUP_PROBE = timedelta(minutes=5)
+
+GROUP_ROLE = "group_sync_group"
+
+
 class Footing:
     """Raises instead of going on where what stands under the poller is no longer what it was."""
 
     def __init__(
-        self, directory: Directory, journal: Journal, clock: Clock, *, sync_group: str, exclude_group: str
+        self,
+        directory: Directory,
+        journal: Journal,
+        clock: Clock,
+        *,
+        sync_group: str,
+        exclude_group: str,
+        group_sync_group: str = "",
     ) -> None:
         self._directory = directory
         self._journal = journal
         self._clock = clock
-        self._references = (("sync_group", sync_group), ("exclude_group", exclude_group))
+        self._references = (
+            ("sync_group", sync_group),
+            ("exclude_group", exclude_group),
+            (GROUP_ROLE, group_sync_group),
+        )
+        self.group_fault = ""
+        """Why the group sync group can't be had: it fails the groups, and nothing else (behaviour.md §6.6)."""
         self.roots: dict[str, Entry] = {}
         self.blind: tuple[Note, ...] = ()
         self._probed_at: datetime | None = None
+        self._group_sought_at: datetime | None = None
 
     async def pin(self, domain: Domain) -> None:
         """ConfigurationError (-10) when the journal belongs to another domain."""
@@ -56,13 +75,40 @@ class Footing:
                     changed = True
                     await self._put_pin(role, "", "")
                 continue
-            entry = await self._resolve(role, reference, pinned_guid if pinned_reference == reference else "")
+            try:
+                entry = await self._resolve(
+                    role, reference, pinned_guid if pinned_reference == reference else ""
+                )
+            except (GroupNotFound, GroupReplaced) as error:
+                if role != GROUP_ROLE:
+                    raise
+                self.group_fault = error.cause
+                self.roots.pop(role, None)
+                self._group_sought_at = self._clock.now()
+                await self._put_lost("yes")
+                continue
+            if role == GROUP_ROLE:
+                self.group_fault = ""
+                changed = await self._put_lost("") or changed  # what hangs below it was not followed meanwhile
             self.roots[role] = entry
             if entry.guid != pinned_guid:
                 changed = True
             if (entry.guid, reference) != (pinned_guid, pinned_reference):
                 await self._put_pin(role, entry.guid, reference)
         return changed
+
+    async def _put_lost(self, lost: str) -> bool:
+        """Remembers whether the group sync group is missing; True when that is news."""
+        async with self._journal.transaction():
+            before = await self._journal.get("group_sync_group_lost") or ""
+            if before != lost:
+                await self._journal.put("group_sync_group_lost", lost)
+        return before != lost
+
+    def is_group_overdue(self) -> bool:
+        """watch: a missing group sync group is looked for now and then."""
+        sought = self._group_sought_at
+        return bool(self.group_fault) and (sought is None or self._clock.now() - sought >= GROUP_PROBE)
 
     async def _put_pin(self, role: str, guid: str, reference: str) -> None:
         async with self._journal.transaction():

@@ -267,7 +267,10 @@ class MemoryDirectory(MemoryDomain):
                 delta,
                 kind=found.kind,
                 members_unknown=found.kind is Kind.GROUP and not found.deleted,
-                attributes=_EVERYTHING_MAY_HAVE_CHANGED,
+                attributes=(
+                    *_EVERYTHING_MAY_HAVE_CHANGED,
+                    *(["lastknownparent"] if any(h.restored for h in self.history if h.guid == guid) else ()),
+                ),
             )
         if found.deleted:
             return delta

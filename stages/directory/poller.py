@@ -21,7 +21,7 @@ from pipeline.journal_port import Journal
 from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Source, Target
 from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, MirrorChange, Node
-from stages.directory.footing import Footing
+from stages.directory.footing import GROUP_ROLE, Footing
 from stages.directory.sight import Sight, stub_of, unreadable_note
 from stages.directory.walk import members_of, walk
 
@@ -36,6 +36,7 @@ BLOCKED_PATIENCE = timedelta(minutes=10)
 class PollOptions:
     sync_group: str
     exclude_group: str = ""
+    group_sync_group: str = ""
     settle: timedelta = timedelta(seconds=60)
 
 
@@ -57,7 +58,12 @@ class Poller:
         self._nesting: Nesting | None = None
         self._is_ahead = False  # the nesting has taken changes that the journal has not
         self._footing = Footing(
-            directory, journal, clock, sync_group=options.sync_group, exclude_group=options.exclude_group
+            directory,
+            journal,
+            clock,
+            sync_group=options.sync_group,
+            exclude_group=options.exclude_group,
+            group_sync_group=options.group_sync_group,
         )
         self._blocked_at: datetime | None = None
 
@@ -72,6 +78,11 @@ class Poller:
         return self._blocked_at is not None
 
     @property
+    def group_fault(self) -> str:
+        """Why the group sync group can't be had; "" when it can, or when there is none."""
+        return self._footing.group_fault
+
+    @property
     def nesting(self) -> Nesting:
         if self._nesting is None:
             raise AssertionError("poll first")
@@ -84,7 +95,7 @@ class Poller:
         first = self._nesting is None
         footing = self._footing
         await footing.pin(domain)
-        changed_roots = await footing.find_roots() if first or full else False
+        changed_roots = await footing.find_roots() if first or full or footing.is_group_overdue() else False
         gained = await footing.look_for_tombstones() if first or full or footing.is_probe_due() else False
         async with self._journal.reading():
             checkpoint = await self._journal.mirror.checkpoint()
@@ -125,8 +136,8 @@ class Poller:
         self._is_ahead = False
 
     def _new_nesting(self) -> Nesting:
-        excluded = self._footing.roots.get("exclude_group")
-        return Nesting(self._footing.roots["sync_group"].guid, excluded.guid if excluded else "")
+        roots = {role: entry.guid for role, entry in self._footing.roots.items()}
+        return Nesting(roots["sync_group"], roots.get("exclude_group", ""), roots.get(GROUP_ROLE, ""))
 
     async def _read_changes(
         self, checkpoint: Checkpoint, domain: Domain, started: datetime, unconfirmed: Sequence[Node]
@@ -159,11 +170,14 @@ class Poller:
         """Reads everything that the deltas point at; changes nothing."""
         nesting = self.nesting
         known = [delta for delta in deltas if nesting.knows(delta.guid)]
-        # Somebody new may belong to a mirrored group by primary group only: no group tells of it.
+        # Nobody but themselves tells of those who belong to a mirrored group by primary group only, and of those whose links
+        # came back with them when they were restored (Recycle Bin).
         strangers = [
             delta
             for delta in deltas
-            if not nesting.knows(delta.guid) and not delta.tombstone and "primarygroupid" in delta.attributes
+            if not nesting.knows(delta.guid)
+            and not delta.tombstone
+            and ("primarygroupid" in delta.attributes or _was_deleted(delta))
         ]
         sight = Sight(domain=domain)
         dead = {delta.guid for delta in known if delta.tombstone}
@@ -174,7 +188,10 @@ class Poller:
             sight.old = await self._journal.mirror.nodes([*alive, *dead])
         for delta in strangers:
             entry = entries.pop(delta.guid, None)
-            if entry is not None and entry.kind is Kind.USER and entry.primary_group_rid in rids:
+            if entry is not None and (
+                (entry.kind is Kind.USER and entry.primary_group_rid in rids)
+                or (_was_deleted(delta) and await self._is_held(delta.guid))
+            ):
                 entries[delta.guid] = entry
                 known.append(delta)
         if (protected := self._footing.roots.get("exclude_group")) is not None and protected.guid in dead:
@@ -233,7 +250,7 @@ class Poller:
             else:
                 sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]
                 sight.added += [Edge(delta.guid, target.guid) for target in delta.added]
-        if is_back or self._directory.source is Source.USN:
+        if is_back or _was_deleted(delta) or self._directory.source is Source.USN:
             # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells. Sequence
             # numbers don't even tell that an object was away, when it was deleted and restored between two polls.
             parents = set(await self._directory.read_parents(delta.guid))
@@ -243,14 +260,16 @@ class Poller:
             for parent in nesting.scope.parents(delta.guid) - parents:
                 sight.doubted.setdefault(parent, []).append(delta.guid)
         if entry.kind is Kind.USER:
-            old = sight.old.get(delta.guid)
-            before_rid = old.entry.primary_group_rid if old else None
-            after_rid = entry.primary_group_rid
-            if before_rid != after_rid:
-                if before_rid is not None and before_rid in rids:
-                    sight.removed.append(Edge(rids[before_rid], delta.guid, primary=True))
-                if after_rid is not None and after_rid in rids:
-                    sight.added.append(Edge(rids[after_rid], delta.guid, primary=True))
+            # Against the edges, not against the entry of before: a group that was read while they were dead lacks theirs.
+            rid = entry.primary_group_rid
+            now = {rids[rid]} if rid is not None and rid in rids else set()
+            before = nesting.scope.parents(delta.guid, primary=True)
+            sight.added += [Edge(group, delta.guid, primary=True) for group in now - before]
+            sight.removed += [Edge(group, delta.guid, primary=True) for group in before - now]
+
+    async def _is_held(self, guid: str) -> bool:
+        parents = await self._directory.read_parents(guid)
+        return any(self.nesting.scope.kind_of(parent) is Kind.GROUP for parent in parents)
 
     def _apply_to_nesting(self, sight: Sight, started: datetime, confirmed: set[str]) -> MirrorChange:
         nesting = self.nesting
@@ -450,6 +469,11 @@ def _demand_protection(nesting: Nesting) -> None:
 def _no_persons(entries: Sequence[Entry]) -> list[str]:
     """Contacts, computers and strangers: never acted on, but reported."""
     return [entry.guid for entry in entries if entry.kind not in (Kind.USER, Kind.GROUP, Kind.OTHER)]
+
+
+def _was_deleted(delta: Delta) -> bool:
+    """Now, as DirSync tells; or at some time, which is all that sequence numbers show."""
+    return delta.restored or (not delta.tombstone and "lastknownparent" in delta.attributes)
 
 
 def _log_row(delta: Delta) -> dict[str, object]:

@@ -20,7 +20,14 @@ from stages.directory.controls import (
     paged,
 )
 from stages.directory.entries import entry_of, guid_base, guid_filter, guid_of, parse_target
-from stages.directory.faults import INSUFFICIENT_RIGHTS, INVALID_DN, NO_SUCH_OBJECT, UNWILLING, LdapRefusal
+from stages.directory.faults import (
+    INSUFFICIENT_RIGHTS,
+    INVALID_DN,
+    NO_SUCH_OBJECT,
+    REFERRAL,
+    UNWILLING,
+    LdapRefusal,
+)
 from stages.directory.paging import read_all, read_values
 from stages.directory.wire import EVERYTHING, RawEntry, Scope, Search, Searcher
 
@@ -268,7 +275,8 @@ async def _at(searcher: Searcher, purpose: str, base: str, attributes: tuple[str
             Search(purpose=purpose, base=base, scope=Scope.BASE, filter=EVERYTHING, attributes=attributes)
         )
     except LdapRefusal as refused:
-        if refused.code in _NOT_THERE:
+        # Windows refers a name outside its domain elsewhere; nobody goes there, and the group is not here.
+        if refused.code in _NOT_THERE or refused.code == REFERRAL:
             return []
         raise
     return [raw for raw in answer.entries if guid_of(raw)]

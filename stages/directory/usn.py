@@ -116,7 +116,7 @@ async def _changed(searcher: Searcher, since: int) -> AsyncGenerator[tuple[RawEn
         base=searcher.controller.base_dn,
         scope=Scope.SUBTREE,
         filter=f"(&(uSNChanged>={low}){FILTER})",
-        attributes=("objectGUID", "objectClass", "userAccountControl", "uSNChanged"),
+        attributes=("objectGUID", "objectClass", "userAccountControl", "uSNChanged", "lastKnownParent"),
         controls=(DOMAIN_SCOPE,),
     )
     async for entries in pages_of(searcher, living):
@@ -144,6 +144,8 @@ async def _changed(searcher: Searcher, since: int) -> AsyncGenerator[tuple[RawEn
 
 def _delta_of(raw: RawEntry, attributes: tuple[str, ...], *, is_dead: bool) -> Delta:
     kind = kind_of(raw)
+    # A restored object keeps it (measured on Samba): the one trace of an undelete that a living object shows.
+    untold = frozenset() if raw.values.get("lastknownparent") else frozenset({"lastknownparent"})
     return Delta(
         guid=guid_of(raw),
         dn=plain_dn(raw.dn),
@@ -151,7 +153,7 @@ def _delta_of(raw: RawEntry, attributes: tuple[str, ...], *, is_dead: bool) -> D
         tombstone=is_dead,
         # Which value came or went isn't told, nor whether any did.
         members_unknown=kind is Kind.GROUP and not is_dead,
-        attributes=attributes,  # any of them may be what changed
+        attributes=tuple(name for name in attributes if name not in untold),  # any may be what changed
     )
 
 

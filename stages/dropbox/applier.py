@@ -136,7 +136,11 @@ class Applier:
     async def recover(self, report: ApplyReport) -> int:
         """Settles what an earlier process left in `sending`. TeamReadError leaves it there for the next time."""
         async with self._journal.reading():
-            left = await self._journal.outbox.in_state(State.SENDING)
+            left = [
+                action
+                for action in await self._journal.outbox.in_state(State.SENDING)
+                if not action.group_guid
+            ]
         # The try that is in doubt is counted on disk already: as in a living process, only earlier ones count here.
         left = [replace(action, attempts=max(0, action.attempts - 1)) for action in left]
         looked = await self._look(left, report)

@@ -168,6 +168,30 @@ _RECOVER: Mapping[str, Rule] = {
     "team_license_limit": _NO_SEAT,
 }
 
+_GROUP_GONE = Rule(Verdict.STALE, "the group is no longer in Dropbox; it is looked at again")
+_NOT_OURS_TO_EDIT = Rule(
+    Verdict.FAILED, "this is one of the team's own groups, which nobody can edit: see `explain --group`"
+)
+_NAME_TAKEN = Rule(Verdict.STALE, "another group has this name; the groups are listed again")
+_BAD_NAME = Rule(Verdict.FAILED, "Dropbox does not accept the group's name: rename it in the directory")
+_ID_TAKEN = Rule(Verdict.STALE, "another group carries this group's external id; the groups are listed again")
+
+_GROUP_WRITE: Mapping[str, Rule] = {
+    "group_not_found": _GROUP_GONE,
+    "system_managed_group_disallowed": _NOT_OURS_TO_EDIT,
+}
+_GROUP_STRUCTURE: Mapping[str, Rule] = {
+    "group_name_already_used": _NAME_TAKEN,
+    "group_name_invalid": _BAD_NAME,
+    "external_id_already_in_use": _ID_TAKEN,
+}
+_GROUP_MEMBERS: Mapping[str, Rule] = {
+    **_GROUP_WRITE,
+    "group_not_in_team": _GROUP_GONE,
+    "members_not_in_team": _GONE,
+    "users_not_found": _GONE,
+}
+
 _POLL: Mapping[str, Rule] = {
     "invalid_async_job_id": Rule(
         Verdict.UNKNOWN, "Dropbox no longer knows the job; the members are read instead"
@@ -187,6 +211,23 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     routes.REMOVE_STATUS: _POLL,
     routes.RECOVER: _RECOVER,
     routes.SEND_WELCOME: {"user_not_found": _GONE, "user_not_in_team": _GONE},
+    routes.GROUP_CREATE: {
+        **_GROUP_STRUCTURE,
+        "system_managed_group_disallowed": _NEVER_ASKED,
+    },
+    routes.GROUP_UPDATE: {**_GROUP_WRITE, **_GROUP_STRUCTURE},
+    routes.GROUP_DELETE: {
+        "group_not_found": Rule(Verdict.ALREADY),
+        "group_already_deleted": Rule(Verdict.ALREADY),
+        "system_managed_group_disallowed": _NOT_OURS_TO_EDIT,
+    },
+    routes.GROUP_ADD: {
+        **_GROUP_MEMBERS,
+        "duplicate_user": Rule(Verdict.ALREADY),
+        "user_must_be_active_to_be_owner": _NEVER_ASKED,
+        "user_cannot_be_manager_of_company_managed_group": _NEVER_ASKED,
+    },
+    routes.GROUP_REMOVE: {**_GROUP_MEMBERS, "member_not_in_group": Rule(Verdict.ALREADY)},
 }
 
 # Reads raise; what a tag means there is done where it is read (a new listing, another start).
@@ -198,6 +239,11 @@ READ_TAGS: Mapping[str, frozenset[str]] = {
     routes.GET_MEMBERS: frozenset(),
     routes.EVENTS: frozenset({"account_id_not_found", "invalid_time_range", "invalid_filters"}),
     routes.EVENTS_CONTINUE: frozenset({"bad_cursor", "reset"}),
+    routes.GROUPS: frozenset(),
+    routes.GROUPS_CONTINUE: frozenset({"invalid_cursor"}),
+    routes.GROUPS_GET: frozenset({"group_not_on_team"}),
+    routes.GROUP_MEMBERS: frozenset({"group_not_found", "system_managed_group_disallowed"}),
+    routes.GROUP_MEMBERS_CONTINUE: frozenset({"invalid_cursor"}),
 }
 
 # An ambiguous refusal, once the member was read: None stands for a member who is not on the team at all.

@@ -25,6 +25,11 @@ ROUTE_OF: dict[ActionKind, str] = {
     ActionKind.REVOKE_INVITE: routes.REMOVE,
     ActionKind.RECOVER: routes.RECOVER,
     ActionKind.RESEND_WELCOME: routes.SEND_WELCOME,
+    ActionKind.GROUP_CREATE: routes.GROUP_CREATE,
+    ActionKind.GROUP_RENAME: routes.GROUP_UPDATE,
+    ActionKind.GROUP_DELETE: routes.GROUP_DELETE,
+    ActionKind.GROUP_ADD: routes.GROUP_ADD,
+    ActionKind.GROUP_REMOVE: routes.GROUP_REMOVE,
 }
 
 TAKES_SEAT = frozenset({Status.INVITED, Status.ACTIVE, Status.SUSPENDED})

@@ -9,12 +9,12 @@ team.outage = True                                   reads raise, writes lose th
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from pipeline.errors import TeamInfoError, TeamReadError
+from pipeline.errors import GroupGone, TeamInfoError, TeamReadError
 from pipeline.model import (
     ActionKind,
     EventPage,
@@ -24,6 +24,7 @@ from pipeline.model import (
     Profile,
     Status,
     TeamEvent,
+    TeamGroup,
     TeamInfo,
     Verdict,
 )
@@ -37,6 +38,7 @@ from stages.dropbox.lifecycle import (
     update_refusal,
     updated,
 )
+from stages.dropbox.memory_groups import GroupRegister, found_among
 
 LOST = Outcome(
     verdict=Verdict.UNKNOWN, tag="reply_lost", hint="the member is read back before anything else is sent"
@@ -60,6 +62,7 @@ class MemoryTeam:
         self.name = name
         self.page_size = page_size
         self.members: dict[str, Member] = {}
+        self.groups = GroupRegister()
         self.admin_id = ""
         self.outage = False
         self.requests: Counter[str] = Counter()
@@ -174,6 +177,28 @@ class MemoryTeam:
                 found[member.member_id] = member
         return list(found.values())
 
+    async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
+        everything = [self.groups.shown(group_id) for group_id in self.groups.groups]
+        for start in range(0, max(1, len(everything)), self.page_size):
+            self._read("list_groups")
+            yield everything[start : start + self.page_size]
+
+    async def get_groups(
+        self, *, group_ids: Sequence[str] = (), external_ids: Sequence[str] = ()
+    ) -> Sequence[TeamGroup]:
+        self._read("get_groups")
+        everything = [self.groups.shown(group_id) for group_id in self.groups.groups]
+        return found_among(everything, group_ids, external_ids)
+
+    async def list_group_members(self, group_id: str) -> AsyncIterator[Sequence[str]]:
+        if group_id not in self.groups.groups:
+            self._read("list_group_members")
+            raise GroupGone("listing the members of a group", "group_not_found")
+        everybody = sorted(self.groups.members.get(group_id, ()))
+        for start in range(0, max(1, len(everybody)), self.page_size):
+            self._read("list_group_members")
+            yield everybody[start : start + self.page_size]
+
     async def events(self, cursor: str, since: datetime) -> EventPage:
         self._read("events")
         start = int(cursor) if cursor else 0
@@ -232,6 +257,41 @@ class MemoryTeam:
     async def send_welcome(self, member_id: str) -> Outcome:
         return self._move(ActionKind.RESEND_WELCOME, member_id)
 
+    async def create_group(self, name: str, external_id: str) -> Outcome:
+        return self._group_write(ActionKind.GROUP_CREATE, lambda: self.groups.create(name, external_id))
+
+    async def rename_group(self, group_id: str, *, name: str, external_id: str) -> Outcome:
+        return self._group_write(
+            ActionKind.GROUP_RENAME, lambda: self.groups.rename(group_id, name, external_id)
+        )
+
+    async def delete_group(self, group_id: str) -> Outcome:
+        return self._group_write(ActionKind.GROUP_DELETE, lambda: self.groups.delete(group_id))
+
+    async def add_to_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return self._membership(ActionKind.GROUP_ADD, group_id, member_ids)
+
+    async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return self._membership(ActionKind.GROUP_REMOVE, group_id, member_ids)
+
+    def _group_write(self, kind: ActionKind, write: Callable[[], Outcome]) -> Outcome:
+        self.requests[kind.value] += 1
+        fault = self._fault(kind)
+        if fault is not None and not fault.has_effect:
+            return fault.outcome
+        outcome = write()
+        return fault.outcome if fault else outcome
+
+    def _membership(self, kind: ActionKind, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        """A fault meets the whole request: whom it names can't be told from here."""
+        self.requests[kind.value] += 1
+        fault = self._fault(kind)
+        if fault is not None and not fault.has_effect:
+            return [fault.outcome] * len(member_ids)
+        change = self.groups.add if kind is ActionKind.GROUP_ADD else self.groups.remove
+        outcomes = change(group_id, member_ids, self.members)
+        return [fault.outcome] * len(member_ids) if fault else outcomes
+
     def _invited(self, profile: Profile, *, send_welcome: bool) -> Outcome:
         fault = self._fault(ActionKind.INVITE)
         if fault is not None and not fault.has_effect:
@@ -266,6 +326,8 @@ class MemoryTeam:
         if member is None or tag:
             return self._refused(kind, tag, member)
         self.members[member_id] = moved(kind, member)
+        if self.members[member_id].status is Status.REMOVED:
+            self.groups.drop(member_id)
         if wipe_data:
             self.wipes[member_id] += 1
         if kind is ActionKind.RESEND_WELCOME and member.status is Status.INVITED:

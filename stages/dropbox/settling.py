@@ -33,6 +33,7 @@ class ApplyReport:
     done: dict[str, int] = field(default_factory=dict)
     again: bool = False  # somebody was marked dirty: decide again
     compare: bool = False  # only a listing of the whole team can tell whose account is meant
+    touched: set[str] = field(default_factory=set)  # persons about whom something was settled
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Settler:
             return
         now = self._clock.now()
         page = _Page()
+        report.touched.update(action.guid for action, _ in settled)
         known = await self._known([action for action, outcome in settled if _is_done(outcome)])
         for action, outcome in settled:
             match outcome.verdict:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pipeline.errors import GroupGone
 from pipeline.model import (
     ActionKind,
     EventPage,
@@ -18,6 +19,7 @@ from pipeline.model import (
     Outcome,
     Profile,
     Status,
+    TeamGroup,
     TeamInfo,
     Verdict,
 )
@@ -32,8 +34,10 @@ from stages.dropbox.lifecycle import (
     update_refusal,
     updated,
 )
+from stages.dropbox.memory_groups import GroupRegister, found_among
 
 SIMULATED_ID_PREFIX = "dbmid:simulated-"
+SIMULATED_GROUP_PREFIX = "g:simulated-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,9 @@ class Recorded:
     email: str
     changes: Profile = field(default_factory=Profile)
     wipe_data: bool | None = None
+    group_id: str = ""
+    group_name: str = ""
+    member_ids: tuple[str, ...] = ()
 
 
 class SimulatedTeam:
@@ -59,6 +66,8 @@ class SimulatedTeam:
         self._overlay: dict[str, Member] = {}
         self._seats_taken = 0  # by the writes so far; below zero when they freed some
         self.recorded: list[Recorded] = []
+        self._groups = GroupRegister(prefix=SIMULATED_GROUP_PREFIX)
+        self._groups_known = False
 
     # --- reads -----------------------------------------------------------------------------------------
 
@@ -104,6 +113,23 @@ class SimulatedTeam:
             for member in found.values()
             if member.member_id in ids or member.external_id in marks or member.email in addresses
         ]
+
+    async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
+        await self._know_groups()
+        yield list(self._groups.groups.values())
+
+    async def get_groups(
+        self, *, group_ids: Sequence[str] = (), external_ids: Sequence[str] = ()
+    ) -> Sequence[TeamGroup]:
+        await self._know_groups()
+        return found_among(self._groups.groups.values(), group_ids, external_ids)
+
+    async def list_group_members(self, group_id: str) -> AsyncIterator[Sequence[str]]:
+        await self._know_groups()
+        if group_id not in self._groups.groups:
+            raise GroupGone("listing the members of a group", "group_not_found")
+        await self._know_members(group_id)
+        yield sorted(self._groups.members[group_id])
 
     async def events(self, cursor: str, since: datetime) -> EventPage:
         return await self._team.events(cursor, since)
@@ -182,6 +208,74 @@ class SimulatedTeam:
     async def send_welcome(self, member_id: str) -> Outcome:
         return await self._move(ActionKind.RESEND_WELCOME, member_id)
 
+    async def create_group(self, name: str, external_id: str) -> Outcome:
+        await self._know_groups()
+        outcome = self._groups.create(name, external_id)
+        return self._group_written(ActionKind.GROUP_CREATE, outcome, "", name, external_id)
+
+    async def rename_group(self, group_id: str, *, name: str, external_id: str) -> Outcome:
+        await self._know_groups()
+        outcome = self._groups.rename(group_id, name, external_id)
+        return self._group_written(ActionKind.GROUP_RENAME, outcome, group_id, name, external_id)
+
+    async def delete_group(self, group_id: str) -> Outcome:
+        await self._know_groups()
+        return self._group_written(ActionKind.GROUP_DELETE, self._groups.delete(group_id), group_id)
+
+    async def add_to_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return await self._membership(ActionKind.GROUP_ADD, group_id, member_ids)
+
+    async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return await self._membership(ActionKind.GROUP_REMOVE, group_id, member_ids)
+
+    async def _membership(
+        self, kind: ActionKind, group_id: str, member_ids: Sequence[str]
+    ) -> Sequence[Outcome]:
+        await self._know_groups()
+        if group_id in self._groups.groups:
+            await self._know_members(group_id)
+        people = {member.member_id: member for member in await self.get_members(member_ids=member_ids)}
+        change = self._groups.add if kind is ActionKind.GROUP_ADD else self._groups.remove
+        outcomes = change(group_id, member_ids, people)
+        done = tuple(
+            member_id
+            for member_id, outcome in zip(member_ids, outcomes, strict=True)
+            if outcome.verdict is Verdict.DONE
+        )
+        if done:
+            self.recorded.append(
+                Recorded(kind=kind, member_id="", email="", group_id=group_id, member_ids=done)
+            )
+        return outcomes
+
+    def _group_written(
+        self, kind: ActionKind, outcome: Outcome, group_id: str, name: str = "", external_id: str = ""
+    ) -> Outcome:
+        if outcome.verdict is Verdict.DONE:
+            self.recorded.append(
+                Recorded(
+                    kind=kind,
+                    member_id="",
+                    email="",
+                    changes=Profile(external_id=external_id),
+                    group_id=outcome.group.group_id if outcome.group else group_id,
+                    group_name=name,
+                )
+            )
+        return outcome
+
+    async def _know_groups(self) -> None:
+        if not self._groups_known:
+            real = [group async for page in self._team.list_groups() for group in page]
+            self._groups.groups.update({group.group_id: group for group in real})
+            self._groups_known = True
+
+    async def _know_members(self, group_id: str) -> None:
+        if group_id not in self._groups.members:
+            present = {one async for page in self._team.list_group_members(group_id) for one in page}
+            gone = {one for one, member in self._overlay.items() if member.status is Status.REMOVED}
+            self._groups.members[group_id] = present - gone
+
     async def _move(self, kind: ActionKind, member_id: str, *, wipe_data: bool | None = None) -> Outcome:
         found = await self.get_members(member_ids=[member_id])
         member = found[0] if found else None
@@ -209,6 +303,8 @@ class SimulatedTeam:
         had_seat = before is not None and before.status in TAKES_SEAT
         self._seats_taken += (member.status in TAKES_SEAT) - had_seat
         self._overlay[member.member_id] = member
+        if member.status is Status.REMOVED:
+            self._groups.drop(member.member_id)
         self.recorded.append(record)
 
     def _invented(self, profile: Profile) -> Member:

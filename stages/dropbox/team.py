@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.model import ActionKind, EventPage, Finding, Member, Outcome, Profile, TeamInfo
+from pipeline.model import ActionKind, EventPage, Finding, Member, Outcome, Profile, TeamGroup, TeamInfo
 from pipeline.ports import Clock
-from stages.dropbox import reading
+from stages.dropbox import group_reading, reading
 from stages.dropbox.checks import check_team
 from stages.dropbox.client import Client
 from stages.dropbox.events import EventLog
+from stages.dropbox.groups import GroupWriter
 from stages.dropbox.members import MemberWriter
 from stages.dropbox.options import DropboxOptions
 
@@ -22,6 +23,7 @@ class HttpTeam:
         self._clock = clock
         self._client = Client(options, clock)
         self._writer = MemberWriter(self._client, clock)
+        self._groups = GroupWriter(self._client)
         self._log = EventLog(self._client)
 
     async def team_info(self) -> TeamInfo:
@@ -67,6 +69,32 @@ class HttpTeam:
 
     async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
         return await self._writer.is_job_running(kind, job_id)
+
+    def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
+        return group_reading.list_groups(self._client)
+
+    async def get_groups(
+        self, *, group_ids: Sequence[str] = (), external_ids: Sequence[str] = ()
+    ) -> Sequence[TeamGroup]:
+        return await group_reading.get_groups(self._client, group_ids=group_ids, external_ids=external_ids)
+
+    def list_group_members(self, group_id: str) -> AsyncIterator[Sequence[str]]:
+        return group_reading.list_group_members(self._client, group_id)
+
+    async def create_group(self, name: str, external_id: str) -> Outcome:
+        return await self._groups.create(name, external_id)
+
+    async def rename_group(self, group_id: str, *, name: str, external_id: str) -> Outcome:
+        return await self._groups.rename(group_id, name=name, external_id=external_id)
+
+    async def delete_group(self, group_id: str) -> Outcome:
+        return await self._groups.delete(group_id)
+
+    async def add_to_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return await self._groups.add(group_id, member_ids)
+
+    async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        return await self._groups.remove(group_id, member_ids)
 
     async def events(self, cursor: str, since: datetime) -> EventPage:
         return await self._log.read(cursor, since)

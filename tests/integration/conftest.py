@@ -18,7 +18,9 @@ _CACHE = _ROOT / ".sandbox" / "cache"
 
 
 def _load(name):
-    spec = importlib.util.spec_from_file_location(f"integration_{name}", Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(
+        f"integration_{name}", Path(__file__).with_name(f"{name}.py")
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

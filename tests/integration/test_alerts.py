@@ -9,7 +9,9 @@ HEDY = "hedy.lamarr@example.test"
 
 
 @pytest.mark.parametrize("trouble", ["dead", "refuses"])
-def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_later_run(settled, tools, trouble):
+def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_later_run(
+    settled, tools, trouble
+):
     settled.configure(safety={"max_leavers": 0})
     if trouble == "dead":
         settled.mailbox.stop_blocking()
@@ -27,7 +29,8 @@ def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_late
     tools.wait_until(lambda: time.monotonic() - tried > 5.5, "the next try is due")
     assert settled("run").code == -18
     (mail,) = settled.mailbox.wait_for_blocking(1)
-    assert "approve" in mail.text and mail.was_encrypted
+    assert "approve" in mail.text
+    assert mail.was_encrypted
     assert settled("run").code == -18
     assert len(settled.mailbox.received) == 1
     assert settled.status()["mails_waiting"] == 0
@@ -44,7 +47,9 @@ def test_with_a_dead_mail_server_watch_goes_on_and_sends_the_alert_once_it_is_ba
     settled.mailbox.start_blocking()
     settled.mailbox.wait_for_blocking(1, seconds=30)
     settled.admin.modify("Ada Lovelace", sn="Byron")
-    tools.wait_until(lambda: settled.members()["ada.lovelace@example.test"].surname == "Byron", "work goes on")
+    tools.wait_until(
+        lambda: settled.members()["ada.lovelace@example.test"].surname == "Byron", "work goes on"
+    )
     assert watch.terminate() in (0, -18)
     assert len(settled.mailbox.received) == 1
 

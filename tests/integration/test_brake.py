@@ -7,7 +7,12 @@ import pytest
 ADA = "ada.lovelace@example.test"
 ESTEE = "estee.lauder@example.test"
 HEDY = "hedy.lamarr@example.test"
-SALES = ("estee.lauder@example.test", "willy.loman@example.test", "coco.chanel@example.test", "ingvar.kamprad@example.test")
+SALES = (
+    "estee.lauder@example.test",
+    "willy.loman@example.test",
+    "coco.chanel@example.test",
+    "ingvar.kamprad@example.test",
+)
 HASH = re.compile(r"approve ([0-9a-f]{12})")
 
 
@@ -52,8 +57,10 @@ def test_a_nested_group_of_many_removed_is_held_told_and_released_by_its_hash(br
     assert wrong.code not in (0, -20)
     assert "held set" in wrong.err
     assert "4 of 4" in braked.ok("approve", held["hash"]).out
-    assert braked("approve", held["hash"]).code != 0, "an approval can't be given twice"
+    braked("approve", held["hash"])  # once more does no more
     braked.ok("run")
+    again = braked("approve", held["hash"])
+    assert again.code != 0 or "0 of 4" in again.out
     assert braked.statuses(*SALES) == ["suspended"] * 4
     assert set(braked.effects()["suspensions"].values()) == {1}
     braked.ok("run")
@@ -66,8 +73,12 @@ def test_more_than_five_percent_leave_with_the_settings_of_a_new_configuration(m
     world = make_world(people=220)  # 5 % of 230: eleven
     world.configure(users={"send_welcome_email": False})
     world.ok("run")
+    assert world.effects()["invitations"]
+    assert not world.effects()["welcome_mails"]
     world.accept_all()
-    world.admin.modify("Bulk 001", member=[world.admin.dn(f"Person {number:06d}") for number in range(13, 221)])
+    world.admin.modify(
+        "Bulk 001", member=[world.admin.dn(f"Person {number:06d}") for number in range(13, 221)]
+    )
     done = world("run")
     world.check_exit_line(-18, done)
     assert "suspended" not in world.states().values()
@@ -99,8 +110,12 @@ def test_a_refilled_group_dissolves_the_held_set(braked):
     braked.check_exit_line(0, done)
     assert braked.writes() == []
     status = braked.status()
-    assert status["brake"] is None and status["pending"]["held"] == 0
-    assert braked("approve", digest).code != 0
+    assert status["brake"] is None
+    assert status["pending"]["held"] == 0
+    late = braked("approve", digest)
+    assert late.code != 0 or "0 of 4" in late.out
+    braked.ok("run")
+    assert braked.writes() == []
 
 
 def test_an_approval_releases_what_was_shown_and_not_what_came_later(braked):
@@ -125,7 +140,8 @@ def test_an_approval_beside_a_running_watch_is_carried_out_at_once(braked, tools
     digest = HASH.search(mail.text).group(1)
     assert "4 of 4" in braked.ok("approve", digest).out
     tools.wait_until(lambda: braked.statuses(*SALES) == ["suspended"] * 4, lambda: watch.err)
-    assert braked("approve", digest).code != 0
+    again = braked("approve", digest)
+    assert again.code != 0 or "0 of 4" in again.out
     assert set(braked.effects()["suspensions"].values()) == {1}
     assert watch.terminate() == 0
 

@@ -37,7 +37,9 @@ def test_every_command_has_help_with_an_example(make_world_folder):
             assert "Example: ad-connector" in done.stdout, command
 
 
-@pytest.mark.parametrize("arguments", [("explode",), ("run", "--explode"), ("plan", "--format", "poem"), ("approve",)])
+@pytest.mark.parametrize(
+    "arguments", [("explode",), ("run", "--explode"), ("plan", "--format", "poem"), ("approve",)]
+)
 def test_a_wrong_command_line_is_2(make_world_folder, arguments):
     assert make_world_folder(*arguments).returncode == 2
 
@@ -60,7 +62,12 @@ def make_world_folder(tools, tmp_path):
             text=True,
             check=False,
             cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tools.ROOT), "COLUMNS": "100"},
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "PYTHONPATH": str(tools.ROOT),
+                "COLUMNS": "100",
+            },
         )
 
     return ask
@@ -85,7 +92,8 @@ def test_status_before_the_first_pass_and_after_it(world):
     assert set(status["checkpoint"]) >= {"source", "server", "at"}
     assert status["checkpoint"]["source"] == "dirsync"
     assert isinstance(status["lag_seconds"], float)
-    assert status["brake"] is None and status["next_retry"] is None
+    assert status["brake"] is None
+    assert status["next_retry"] is None
 
 
 def test_the_journal_as_jsonl_and_csv(settled):
@@ -104,7 +112,8 @@ def test_the_journal_as_jsonl_and_csv(settled):
     assert suspended["pass"] == 2
     assert "disabled" in suspended["cause"]
     about_ada = settled.ok("journal", "export", "--person", ADA).out.splitlines()
-    assert about_ada and all(suspended["guid"] in line for line in about_ada)
+    assert about_ada
+    assert all(suspended["guid"] in line for line in about_ada)
     assert settled.ok("journal", "export", "--since", "2999-01-01").out == ""
     table = list(csv.DictReader(io.StringIO(settled.ok("journal", "export", "--format", "csv").out)))
     assert len(table) == len(lines)

@@ -55,7 +55,9 @@ def test_a_wrong_bind_password_is_minus_12(broken):
 
 
 def test_an_unreachable_server_is_minus_12(broken):
-    broken.configure(directory={"servers": [f"ldaps://127.0.0.1:{broken.unused_port()}"], "timeout_seconds": 3})
+    broken.configure(
+        directory={"servers": [f"ldaps://127.0.0.1:{broken.unused_port()}"], "timeout_seconds": 3}
+    )
     _ends(broken, -12, "check directory", "127.0.0.1")
 
 
@@ -70,7 +72,9 @@ def test_the_second_server_is_taken_when_the_first_is_down(broken):
     assert broken("plan").code == 0
 
 
-@pytest.mark.parametrize("group", ["Nowhere", "CN=Nowhere,DC=example,DC=test", "00000000-1111-2222-3333-444444444444"])
+@pytest.mark.parametrize(
+    "group", ["Nowhere", "CN=Nowhere,DC=example,DC=test", "00000000-1111-2222-3333-444444444444"]
+)
 def test_a_sync_group_that_is_missing_is_minus_15(broken, group):
     broken.configure(users={"sync_group": group}, journal={"path": str(broken.folder / "other.db")})
     _ends(broken, -15, group, "group")
@@ -88,19 +92,26 @@ def test_nobody_in_scope_is_minus_15_and_never_everybody_left(broken, group, jou
 
 @pytest.mark.parametrize(
     ("section", "key", "nearest"),
-    [("users", "sync_gruop", "sync_group"), ("directory", "sever", "servers"), ("safety", "max_leaver", "max_leavers")],
+    [
+        ("users", "sync_gruop", "sync_group"),
+        ("directory", "sever", "servers"),
+        ("safety", "max_leaver", "max_leavers"),
+    ],
 )
 def test_an_unknown_key_is_minus_10_with_the_nearest_known_one(broken, section, key, nearest):
     broken.configure(**{section: {key: "x"}})
     done = broken("run")
     assert done.code == -10
-    assert f"{section}.{key}" in done.err and nearest in done.err
+    assert f"{section}.{key}" in done.err
+    assert nearest in done.err
     assert done.err.splitlines()[-1] == "exit code: -10"
 
 
 def test_all_faults_of_a_configuration_are_listed_at_once(broken):
     broken.configure(
-        users={"on_delete": "explode", "reinvite_days": -1}, directory={"poll_seconds": "soon"}, mail={"port": 99999}
+        users={"on_delete": "explode", "reinvite_days": -1},
+        directory={"poll_seconds": "soon"},
+        mail={"port": 99999},
     )
     done = broken("run")
     assert done.code == -10
@@ -143,7 +154,8 @@ def test_a_literal_secret_in_a_file_that_others_may_read_is_minus_11(broken):
     done = broken("run")
     file.chmod(0o600)
     assert done.code == -11
-    assert "connector.toml" in done.err and "600" in done.err
+    assert "connector.toml" in done.err
+    assert "600" in done.err
     assert password not in done.err
     assert done.err.splitlines()[-1] == "exit code: -11"
 
@@ -282,7 +294,10 @@ def test_a_full_disk_is_minus_20_and_nothing_is_half_written(make_world):
     disk = world.folder / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
-    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False).returncode:
+    if (
+        mount is None
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False).returncode
+    ):
         pytest.skip("may not mount a small file system")
     try:
         world.configure(journal={"path": str(disk / "journal.db")})

@@ -36,7 +36,9 @@ class Stopwatch:
         lines = [f"    {what:<46} {seconds * 1000:7.0f} ms" for what, seconds in self.rows]
         limit = self._world.sandbox.options.poll_seconds + 1
         over = sum(seconds > limit for _, seconds in self.rows)
-        sys.stderr.write("\n".join(["", f"from LDAP to the team, {over} of {len(lines)} over {limit:g} s:", *lines, ""]))
+        sys.stderr.write(
+            "\n".join(["", f"from LDAP to the team, {over} of {len(lines)} over {limit:g} s:", *lines, ""])
+        )
 
 
 def test_watch_carries_every_kind_of_change_into_the_team(settled, tools, capfd):
@@ -45,7 +47,11 @@ def test_watch_carries_every_kind_of_change_into_the_team(settled, tools, capfd)
     watch = world.watch()
     clock = Stopwatch(world, tools)
 
-    clock("last name changed", lambda: admin.modify("Ada Lovelace", sn="King"), lambda: world.members()[ADA].surname == "King")
+    clock(
+        "last name changed",
+        lambda: admin.modify("Ada Lovelace", sn="King"),
+        lambda: world.members()[ADA].surname == "King",
+    )
     clock(
         "e-mail changed",
         lambda: admin.modify("Alan Turing", mail="a.turing@example.test"),
@@ -72,7 +78,9 @@ def test_watch_carries_every_kind_of_change_into_the_team(settled, tools, capfd)
         lambda: status(KATHERINE) in ("", "removed"),
     )
     clock("left", lambda: admin.remove_members("Dropbox", "Hedy Lamarr"), lambda: status(HEDY) == "suspended")
-    clock("joined again", lambda: admin.add_members("Dropbox", "Hedy Lamarr"), lambda: status(HEDY) == "active")
+    clock(
+        "joined again", lambda: admin.add_members("Dropbox", "Hedy Lamarr"), lambda: status(HEDY) == "active"
+    )
     clock(
         "nested group removed",
         lambda: admin.remove_members("Sales Team", "Sales Europe"),
@@ -91,18 +99,32 @@ def test_watch_carries_every_kind_of_change_into_the_team(settled, tools, capfd)
     clock(
         "primary group changed back",
         lambda: admin.set_primary_group("Katherine Johnson", "Domain Users"),
-        lambda: status(KATHERINE) == "invited",  # setting a primary group leaves the old one as a plain member
+        lambda: (
+            status(KATHERINE) == "invited"
+        ),  # setting a primary group leaves the old one as a plain member
     )
     guids = {}
-    clock("deleted", lambda: guids.update(estee=admin.delete("Estee Lauder")), lambda: status(ESTEE) == "removed")
+    clock(
+        "deleted",
+        lambda: guids.update(estee=admin.delete("Estee Lauder")),
+        lambda: status(ESTEE) == "removed",
+    )
 
     def restore():
         admin.restore(guids["estee"], givenName="Estee", sn="Lauder", mail=ESTEE, userAccountControl=544)
         admin.add_members("Sales Team", guids["estee"])
 
     clock("restored and added again", restore, lambda: status(ESTEE) == "active")
-    clock("moved to another unit and renamed", lambda: _move(admin), lambda: world.members()[WILLY].surname == "Highman")
-    clock("everybody of a group deleted", lambda: admin.delete("Sales Europe"), lambda: status(COCO) == "suspended")
+    clock(
+        "moved to another unit and renamed",
+        lambda: _move(admin),
+        lambda: world.members()[WILLY].surname == "Highman",
+    )
+    clock(
+        "everybody of a group deleted",
+        lambda: admin.delete("Sales Europe"),
+        lambda: status(COCO) == "suspended",
+    )
 
     with capfd.disabled():
         clock.show()
@@ -180,10 +202,12 @@ def test_a_second_instance_ends_with_minus_19_and_names_the_first(settled):
         done = settled(command)
         assert done.code == -19
         assert str(watch.process.pid) in done.err
-        assert "watch" in done.err and socket.gethostname() in done.err
+        assert "watch" in done.err
+        assert socket.gethostname() in done.err
         assert "exit code: -19" in done.err
     log = "\n".join(settled.log_lines)
-    assert "-19" not in log and "another instance" not in log, "nothing of it stands in the log"
+    assert "-19" not in log
+    assert "another instance" not in log
     assert watch.terminate() == 0
     assert settled.mailbox.received == ()
 
@@ -205,7 +229,9 @@ def test_watch_goes_on_after_an_outage_of_the_directory(settled, tools):
     tools.wait_until(lambda: "exit code: -12" in watch.err, "the outage is told", seconds=40)
     settled.sandbox.domain.start_blocking()
     settled.admin.modify("Ada Lovelace", sn="King")
-    tools.wait_until(lambda: settled.members()[ADA].surname == "King", "the change arrived after the outage", seconds=60)
+    tools.wait_until(
+        lambda: settled.members()[ADA].surname == "King", "the change arrived after the outage", seconds=60
+    )
     tools.wait_until(lambda: len(settled.mailbox.received) == 2, "one mail at its begin, one at its end")
     assert watch.err.count("exit code: -12") == 1
     assert watch.terminate() == 0
@@ -215,9 +241,13 @@ def test_watch_goes_on_after_an_outage_of_dropbox(settled, tools):
     watch = settled.watch()
     settled.fault("503", "team/*", count=None, retry_after=1)
     settled.admin.modify("Ada Lovelace", sn="King")
-    tools.wait_until(lambda: settled.inside(lambda: settled.team.faults.queue[0].hits) >= 1, "the outage is met")
+    tools.wait_until(
+        lambda: settled.inside(lambda: settled.team.faults.queue[0].hits) >= 1, "the outage is met"
+    )
     settled.no_more_faults()
-    tools.wait_until(lambda: settled.members()[ADA].surname == "King", "it arrived after the outage", seconds=60)
+    tools.wait_until(
+        lambda: settled.members()[ADA].surname == "King", "it arrived after the outage", seconds=60
+    )
     assert watch.terminate() == 0
 
 

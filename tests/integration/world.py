@@ -67,7 +67,19 @@ def signed(status):
 def standard_emails():
     """Whom the standard population wants in the team: enabled, with an e-mail, in `Dropbox` through any nesting."""
     names = people_in(STANDARD, "Dropbox")
-    return {person.mail for person in STANDARD.people if person.name in names and person.mail and person.is_enabled}
+    return {
+        person.mail
+        for person in STANDARD.people
+        if person.name in names and person.mail and person.is_enabled
+    }
+
+
+def planned(plan):
+    """What a plan lists, comparable with `World.sent`."""
+    return sorted(
+        (row["action"], row["email"] if row["action"] == "invite" else f"ad-guid:{row['guid']}")
+        for row in plan["actions"]
+    )
 
 
 @dataclass
@@ -138,7 +150,13 @@ class World:
     # --- the program
 
     def environment(self, **more):
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", **more}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "LANG": "C.UTF-8",
+            **more,
+        }
 
     def command(self, *arguments, config=None):
         chosen = [] if config == "" else ["--config", str(config or self.config)]
@@ -236,14 +254,16 @@ class World:
             for person in STANDARD.people:
                 if person.mail in emails:
                     console = self.team.console
-                    console.add(person.mail, given_name=person.given_name, surname=person.surname, welcome=False)
+                    console.add(
+                        person.mail, given_name=person.given_name, surname=person.surname, welcome=False
+                    )
                     console.set_external_id(person.mail, f"ad-guid:{self.sandbox.guids[person.name]}")
                     console.accept(person.mail)
 
         self.inside(join)
 
     def effects(self):
-        return self.inside(lambda: self.team.team.effects.as_json())
+        return self.inside(self.team.team.effects.as_json)
 
     def fault(self, kind, route="*", **fields):
         fault = Fault(kind, route, **fields)
@@ -251,7 +271,7 @@ class World:
         return fault
 
     def no_more_faults(self):
-        self.inside(lambda: self.team.faults.clear())
+        self.inside(self.team.faults.clear)
 
     def exchanges(self, route=None):
         return self.inside(lambda: self.team.team.timeline.exchanges(route))
@@ -260,10 +280,30 @@ class World:
         """Every request that may change the team, whatever became of it."""
         return [one for one in self.exchanges() if one.route not in READS and one.route != "oauth2/token"]
 
+    def sent(self):
+        """What really was sent, as (action, who): who is an e-mail for an invitation, else the external id."""
+        names = {
+            "team/members/set_profile_v2": "update",
+            "team/members/suspend": "suspend",
+            "team/members/unsuspend": "unsuspend",
+            "team/members/recover": "recover",
+        }
+        members = {member.id: member for member in self.members().values()}
+        sent = []
+        for one in self.writes():
+            wanted = one.request_json
+            if one.route == "team/members/add_v2":
+                sent += [("invite", item["member_email"]) for item in wanted["new_members"]]
+                continue
+            member = members[wanted.get("user", wanted)["team_member_id"]]
+            gone = "remove" if member.joined_on else "revoke_invite"
+            sent.append((names.get(one.route, gone), member.external_id))
+        return sorted(sent)
+
     def forget_exchanges(self):
         """The oracle reads them first."""
         self.check_exchanges()
-        self.inside(lambda: self.team.team.timeline.clear())
+        self.inside(self.team.team.timeline.clear)
 
     def check_exchanges(self):
         complaints = []

@@ -1,12 +1,21 @@
 """One world a test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline import log
 from tests.pipeline.world import World
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Nobody reads it here, and it takes longer than the passes."""
+    log.configure(log.LogOptions(path=None, level="error", to_stderr=False))
+    yield
+    log.close()
 
 
 @pytest.fixture

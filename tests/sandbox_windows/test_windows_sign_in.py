@@ -6,8 +6,7 @@ from ldap3.core.exceptions import LDAPException
 
 from sandbox.domain import SERVICE_ACCOUNT, SERVICE_PASSWORD
 from sandbox.windows_ldap import WindowsDomain, WindowsServer
-
-from .conftest import Client, Connect
+from tests.sandbox_windows.client import Client, Connect
 
 
 @pytest.fixture
@@ -89,7 +88,9 @@ def test_the_root_tells_of_controls_and_of_a_read_only_dc(connect: Connect, doma
     assert b"1.2.840.113556.1.4.1920" not in root["supportedCapabilities"]
     assert root["dnsHostName"] == [b"dc1.example.test"]
     domain.dc.read_only = True
-    assert b"1.2.840.113556.1.4.1920" in client.read("", "supportedCapabilities").raw()["supportedCapabilities"]
+    assert (
+        b"1.2.840.113556.1.4.1920" in client.read("", "supportedCapabilities").raw()["supportedCapabilities"]
+    )
 
 
 def test_the_dsa_names_its_instance(service: Client, domain: WindowsDomain) -> None:

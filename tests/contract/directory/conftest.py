@@ -4,12 +4,16 @@ import itertools
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from pipeline.model import Checkpoint, Delta, Source
 from pipeline.ports import Directory
+from sandbox.domain import BLIND_ACCOUNT, BLIND_PASSWORD, SERVICE_ACCOUNT, SERVICE_PASSWORD
 from sandbox.samba import SambaDomain
 from sandbox.samba_admin import DomainAdministrator
+from sandbox.windows_ldap import WindowsDomain, WindowsServer
 from stages.directory.entries import sid_text
 from stages.directory.ldap import LdapDirectory
 from stages.directory.memory import MemoryDirectory
@@ -25,6 +29,7 @@ class World:
     directory: Directory
     blind: Directory
     source: Source
+    tells_the_blind_of_deletions = False
 
     def __init__(self) -> None:
         self.tag = f"t{next(_numbers)}"
@@ -32,6 +37,9 @@ class World:
 
     def name(self, name: str) -> str:
         return f"{self.tag} {name}"
+
+    async def is_listened_to(self) -> None:
+        """Returns once the server has taken note of a waiter: it doesn't confirm that, so a test may be faster."""
 
     async def begin(self) -> None:
         self._checkpoint = await self.directory.start()
@@ -184,6 +192,85 @@ class SambaWorld(World):
         return getattr(self.admin, name)
 
 
+class WindowsWorld(World):
+    """A domain of its own for every test, behind the Windows-like server, with limits so small that searches and changes
+    come in several pages.
+    """
+
+    def __init__(self, server: WindowsServer, source: Source) -> None:
+        super().__init__()
+        assert isinstance(server.forest, WindowsDomain)
+        self.server = server
+        self.admin = server.forest
+        limits = server.controller.limits
+        limits.max_page_size, limits.dirsync_least_objects, limits.dirsync_examined = 3, 2, 3
+        self.source = source
+        # MS-DRSR 4.1.10.5.6: DirSync tells of a deletion even where the object can't be read
+        self.tells_the_blind_of_deletions = source is Source.DIRSYNC
+        self.directory = LdapDirectory(windows_options_of(server, change_source=source.value))
+        self.blind = LdapDirectory(
+            windows_options_of(
+                server,
+                change_source=source.value,
+                username=f"{BLIND_ACCOUNT}@{server.forest.dns_name}",
+                password=BLIND_PASSWORD,
+            )
+        )
+        self.admin.create_ou(self.tag)
+
+    async def is_listened_to(self) -> None:
+        with anyio.fail_after(10):
+            while not self.server.controller.replica.listeners:
+                await anyio.lowlevel.checkpoint()
+
+    def look_blindly(self) -> Directory:
+        return self.blind
+
+    def create_user(self, name: str, **fields: object) -> str:
+        return self.admin.create_user(self.name(name), ou=self.tag, **fields)
+
+    def create_group(self, name: str, members: Iterable[str] = ()) -> str:
+        return self.admin.create_group(self.name(name), ou=self.tag, members=members)
+
+    def create_contact(self, name: str) -> str:
+        return self.admin.create_contact(self.name(name), ou=self.tag)
+
+    def create_computer(self, name: str) -> str:
+        return self.admin.create_computer(self.name(name).replace(" ", ""), ou=self.tag)
+
+    def create_ou(self, name: str) -> str:
+        self.admin.create_ou(name, ou=self.tag)
+        return f"{self.tag}/{name}"
+
+    def modify(self, guid: str, **fields: object) -> None:
+        self.admin.modify(guid, **{_LDAP_NAMES[name]: value for name, value in fields.items()})
+
+    def rename_account(self, guid: str, account: str) -> None:
+        self.admin.modify(guid, sAMAccountName=account)
+
+    def account(self, guid: str) -> str:
+        return self.admin.read(guid, "sAMAccountName")["sAMAccountName"][0]
+
+    def hide(self, guid: str) -> None:
+        ou = self.create_ou("out of sight")
+        self.admin.hide(self.admin.dn(str(self.admin.container(ou).guid)), SERVICE_ACCOUNT)
+        self.admin.move(guid, ou)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.admin, name)
+
+
+def windows_options_of(server: WindowsServer, /, **changes: object) -> DirectoryOptions:
+    settings: dict[str, object] = {
+        "servers": (server.ldaps_url,),
+        "username": f"{SERVICE_ACCOUNT}@{server.forest.dns_name}",
+        "password": SERVICE_PASSWORD,
+        "ca_file": str(server.ca_file),
+        "timeout_seconds": 10,
+    }
+    return DirectoryOptions(**{**settings, **changes})
+
+
 def options_of(samba: SambaDomain, /, **changes: object) -> DirectoryOptions:
     facts = samba.facts
     settings: dict[str, object] = {
@@ -208,6 +295,8 @@ def samba_admin(samba_domain: SambaDomain) -> Iterator[DomainAdministrator]:
     params=[
         "memory-dirsync",
         "memory-usn",
+        "windows-dirsync",
+        "windows-usn",
         pytest.param("samba-dirsync", marks=pytest.mark.samba),
         pytest.param("samba-usn", marks=pytest.mark.samba),
     ]
@@ -216,6 +305,13 @@ async def world(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIter
     where, _, how = request.param.partition("-")
     if where == "memory":
         yield MemoryWorld(Source(how))
+        return
+    if where == "windows":
+        with WindowsServer(WindowsDomain(), request.getfixturevalue("authority")) as server:
+            windows = WindowsWorld(server, Source(how))
+            yield windows
+            await windows.directory.close()
+            await windows.blind.close()
         return
     samba = SambaWorld(
         request.getfixturevalue("samba_domain"), request.getfixturevalue("samba_admin"), Source(how)

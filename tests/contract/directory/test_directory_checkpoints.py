@@ -66,5 +66,6 @@ async def test_check_finds_the_group_and_never_raises(world: World) -> None:
 
 async def test_a_change_wakes_the_waiter(world: World) -> None:
     await world.directory.wait_for_change(0.01)
+    await world.is_listened_to()
     world.create_user("Ann")
     assert await world.directory.wait_for_change(15) is True

@@ -56,6 +56,9 @@ def test_numbers_in_the_cause_are_no_change_of_an_ending_but_its_words_and_code_
         return alert.fingerprint
 
     assert fingerprint(-12, "port 51001 refused") == fingerprint(-12, "port 51002 refused")
+    # A request's id is hexadecimal: counted as news, every pass of an outage sent its own mail.
+    ids = ("0cd3aee89ea4f0bb", "29b87baff97c4298")
+    assert len({fingerprint(-14, f"status 500 (request {one})") for one in ids}) == 1
     assert fingerprint(-12, "port 51001 refused") != fingerprint(-12, "wrong password")
     assert fingerprint(-12, "x") != fingerprint(-14, "x")
 

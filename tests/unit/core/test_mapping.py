@@ -248,7 +248,10 @@ def test_a_format_without_exactly_one_placeholder_is_a_configuration_error(text:
     [
         (f"ad-guid:{GUID}", FORMAT, GUID),
         ("ADSYNC S-1-5-21-9", "ADSYNC {objectSid}", "S-1-5-21-9"),
-        ("xGy", "x{objectGUID}y", "G"),
+        (f"x{GUID}y", "x{objectGUID}y", GUID),
+        (GUID, "{objectGUID}", GUID),
+        ("okta:00u1", "{objectGUID}", ""),
+        ("xGy", "x{objectGUID}y", ""),
         ("00u-okta", FORMAT, ""),
         ("ad-guid:", FORMAT, ""),
         ("aa", "aa{objectGUID}aa", ""),

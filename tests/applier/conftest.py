@@ -1,0 +1,65 @@
+"""A world a test; at its end the official SDK's validators read everything that went over the wire."""
+
+import importlib.util
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from sandbox.team import Switches
+from tests.applier.world import World
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _oracle() -> ModuleType:
+    path = Path(__file__).parents[1] / "sandbox_team" / "stone_oracle.py"
+    spec = importlib.util.spec_from_file_location("applier_stone_oracle", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ORACLE = _oracle()
+
+
+def complaints(world: World) -> list[str]:
+    found: list[str] = []
+    for one in world.simulator.team.timeline.exchanges():
+        # A reply that a fault has made up or spoilt is not the connector's doing: then only the request counts.
+        status = 500 if one.fault or one.status == 0 else one.status
+        found += ORACLE.check_exchange(one.route, one.request, status, one.reply)
+    return found
+
+
+@pytest.fixture
+async def new_world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Callable[..., Any]]:
+    """`await new_world(switches={"async_polls": 3}, users={"reinvite_days": 1})`."""
+    worlds: list[World] = []
+
+    async def make(
+        *,
+        switches: dict[str, Any] | None = None,
+        seats: int = 1000,
+        team: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> World:
+        folder = tmp_path / f"world{len(worlds)}"
+        folder.mkdir()
+        world = World(folder, config, Switches(**(switches or {})), seats, team or {})
+        await world.simulator.start()
+        worlds.append(world)
+        return world
+
+    yield make
+    for world in worlds:
+        await world.simulator.stop()
+    for world in worlds:
+        assert complaints(world) == []

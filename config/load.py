@@ -291,15 +291,17 @@ def _check_rights(settings: Settings, document: _Document) -> None:
         faults.append(
             f"{', '.join(literals)} given as plain text, and {rights_fault(document.file, document.status)}"
         )
-    for secret in settings.secrets():
-        if secret.file is None:
+    # A keytab is as good as a password.
+    files = [(secret.key, secret.file) for secret in settings.secrets()]
+    for key, file in (*files, ("directory.keytab", settings.directory.keytab)):
+        if file is None:
             continue
         try:
-            status = secret.file.stat()
+            status = file.stat()
         except OSError:
             continue  # not there (yet), or out of sight: said when the secret is needed
         if readable_by_others(status):
-            faults.append(f"{secret.key}: {rights_fault(secret.file, status)}")
+            faults.append(f"{key}: {rights_fault(file, status)}")
     if faults:
         raise RightsError(document.operation, "; ".join(faults))
 

@@ -52,8 +52,16 @@ def _directory(directory: Directory) -> Iterator[Fault]:
             f"{plain[0]} would send the password in the clear: use ldaps:// or set start_tls = true",
         )
     if directory.auth == "kerberos":
-        yield Fault(("directory.auth",), 'kerberos is not available yet: use "simple" (over TLS)')
+        if directory.keytab and directory.ccache:
+            yield Fault(("directory.ccache", "directory.keytab"), "can't be used together with a keytab")
+        if directory.keytab and not directory.username:
+            yield Fault(
+                ("directory.username", "directory.keytab"), "is needed with a keytab: the name whose key it holds"
+            )
         return
+    for name in ("keytab", "ccache"):
+        if getattr(directory, name):
+            yield Fault((f"directory.{name}", "directory.auth"), 'is used only with auth = "kerberos"')
     if not directory.username:
         yield Fault(("directory.username", "directory.auth"), 'is needed with auth = "simple"')
     if not directory.password.is_set:

@@ -63,6 +63,7 @@ Email = Annotated[str, AfterValidator(values.email)]
 Percentage = Annotated[InstanceOf[values.Limit], BeforeValidator(values.limit)]
 FilePath = Annotated[InstanceOf[Path], BeforeValidator(values.path)]
 ExistingFile = Annotated[InstanceOf[Path] | None, BeforeValidator(values.existing_file)]
+Ccache = Annotated[str, BeforeValidator(values.credential_cache)]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(values.server)], ...], BeforeValidator(values.listed)]
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(values.glob)], ...], BeforeValidator(values.listed)]
 Guids = Annotated[tuple[Annotated[str, AfterValidator(values.guid)], ...], BeforeValidator(values.listed)]
@@ -95,11 +96,13 @@ class Directory(Section):
     domain: Annotated[str, AfterValidator(values.domain)] = key(
         "", "instead of servers: servers are found by DNS SRV"
     )
-    auth: Literal["simple", "kerberos"] = key("simple", "simple (over TLS); kerberos is not available yet")
+    auth: Literal["simple", "kerberos"] = key("simple", "by password, or by ticket (an extra); inside TLS, both")
     username: Text = key("", "the account that reads the directory", example="svc-dropbox@example.test")
     password: Annotated[InstanceOf[Secret], _secret_at("directory.password")] = key(
-        "env:AD_PASSWORD", "its password, by reference"
+        "env:AD_PASSWORD", "its password, by reference; not used with kerberos"
     )
+    keytab: ExistingFile = key("", "kerberos: the account's keys; tickets are got and renewed with them")
+    ccache: Ccache = key("", "kerberos without keytab: path or TYPE:NAME of the tickets; empty: the default")
     ca_file: ExistingFile = key("", "certificates to trust (PEM); empty: the system's")
     start_tls: bool = key(False, "StartTLS on ldap:// addresses")
     change_source: Literal["auto", "dirsync", "usn"] = key("auto", "how changes are read")

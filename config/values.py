@@ -109,6 +109,19 @@ def existing_file(value: Any, info: ValidationInfo) -> Path | None:
     return settled
 
 
+def credential_cache(value: Any, info: ValidationInfo) -> str:
+    """A Kerberos credential cache: `TYPE:NAME` as it is, a path made absolute; "" stays as it is."""
+    if not isinstance(value, str):
+        raise ValueError("must be a path or TYPE:NAME, in quotes")  # noqa: TRY004 - pydantic collects only ValueErrors
+    settled = text(value)
+    kind, colon, name = settled.partition(":")
+    if colon and kind.upper() in {"FILE", "DIR"}:
+        return f"{kind.upper()}:{path(name, info)}"
+    if not settled or (colon and re.fullmatch(r"[A-Z]{2,}", kind)):
+        return settled
+    return f"FILE:{path(settled, info)}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     if host.lower().rstrip(".") == "localhost":

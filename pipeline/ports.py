@@ -180,8 +180,11 @@ class Team(Protocol):
     async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
         """Likewise; who is not in it is ALREADY."""
 
-    async def events(self, cursor: str, since: datetime) -> EventPage:
-        """The team's event log from `cursor`, or from `since` when the cursor is empty; unsorted. TeamReadError."""
+    async def events(self, cursor: str, since: datetime, *, about_groups: bool = False) -> EventPage:
+        """The team's event log from `cursor`, or from `since` when the cursor is empty; unsorted. TeamReadError.
+
+        Members and groups have each their own log: a cursor is good for the one it came from.
+        """
 
     async def check(self) -> Sequence[Finding]:
         """The lines of `check dropbox`; never raises."""

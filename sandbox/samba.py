@@ -29,7 +29,9 @@ from sandbox.samba_host import (
     SambaError,
     change_files,
     configuration,
+    export_keytab,
     free_address,
+    kerberos_configuration,
     missing_for_samba,
     provision,
     template_name,
@@ -57,12 +59,14 @@ class SambaDomain:
         kerberos: bool = False,
     ) -> None:
         """`cache` keeps a pristine domain; new ones are copies of it (0.1 s, not 5 s), so they share the domain's SID and the
-        server's invocation id. `store="mdb"` is for more than a few thousand people.
+        server's invocation id. `store="mdb"` is for more than a few thousand people. With `kerberos` there is a KDC beside it, and a
+        Kerberos bind is taken inside TLS; clients are led there by `krb5_conf`, never by the machine's own configuration.
         """
         self._folder = folder.absolute()
         self._authority = authority
         self._cache = cache
         self._store = store
+        self._kerberos = kerberos
         self._services = "ldap, kdc" if kerberos else "ldap"
         self._ports = _PORTS + _KERBEROS_PORTS if kerberos else _PORTS
         self._address = ""
@@ -70,6 +74,7 @@ class SambaDomain:
         self._short: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.log_file = self._folder / "samba.log"
+        self.krb5_conf = self._folder / "krb5.conf"  # for KRB5_CONFIG
 
     @property
     def facts(self) -> DomainFacts:
@@ -138,6 +143,8 @@ class SambaDomain:
             else:
                 self._address = address
                 break
+        if self._kerberos:
+            self._register_services()
         return self.facts
 
     def stop_blocking(self) -> None:
@@ -164,6 +171,10 @@ class SambaDomain:
             "tombstone-readers", {"smb_conf": str(self._conf(self._folder)), "readers": sorted(readers)}
         )
         self._readers = readers
+
+    def export_keytab_blocking(self, account: str, keytab: Path) -> None:
+        """Adds the present keys of `account` (a sAMAccountName) to the file `keytab`."""
+        export_keytab(self._conf(self._folder), account, keytab)
 
     def load_people_blocking(
         self, count: int, *, group: str = "", groups: int = 1, first: int = 1
@@ -217,7 +228,11 @@ class SambaDomain:
         text = configuration(
             self._socket_safe(folder), address, self._services, files, self._authority.ca_file
         )
+        if self._kerberos:
+            # A bind by Kerberos without signing of its own is taken where TLS signs already (ldap3 2.9.1 has none).
+            text += "\n[global]\nldap server require strong auth = allow_sasl_over_tls\n"
         self._conf(folder).write_text(text, encoding="utf-8")
+        (folder / "krb5.conf").write_text(kerberos_configuration(address), encoding="utf-8")
 
     def _socket_safe(self, folder: Path) -> Path:
         """The folder itself, or a short link to it where Samba's sockets would get too long a path."""
@@ -233,11 +248,19 @@ class SambaDomain:
             return subprocess.Popen(
                 [SAMBA, "--interactive", "--model=single", f"--configfile={self._conf(self._folder)}"],
                 stdin=subprocess.PIPE,  # the lifeline, see above
+                env={**os.environ, "KRB5_CONFIG": str(self.krb5_conf)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
                 start_new_session=True,  # Ctrl-C in a terminal is for us; we stop Samba when we are done with it
             )
+
+    def _register_services(self) -> None:
+        """What a client asks the KDC for. Samba's own update of it is part of a service that does not run here."""
+        with self.administrator() as administrator:
+            name = f"{HOST_NAME}.{DOMAIN}"
+            services = [f"HOST/{name}", f"ldap/{name}", f"ldap/{name}/{DOMAIN}"]
+            administrator.modify(f"{HOST_NAME.upper()}$", servicePrincipalName=services)
 
     def _wait_until_ready(self, address: str) -> None:
         deadline = time.monotonic() + _START_SECONDS

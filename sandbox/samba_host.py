@@ -62,6 +62,25 @@ read only = no
 path = {folder}/state/sysvol/{domain}/scripts
 read only = no
 """
+_KRB5_CONF = """\
+[libdefaults]
+default_realm = {realm}
+dns_lookup_realm = false
+dns_lookup_kdc = false
+dns_canonicalize_hostname = false
+rdns = false
+udp_preference_limit = 1
+
+[realms]
+{realm} = {{
+    kdc = {address}:88
+}}
+
+[domain_realm]
+.{domain} = {realm}
+"""
+# No name is looked up anywhere, and by TCP a KDC that is not there is noticed at once.
+
 # "/8" after the address is needed: without it Samba finds no such interface and listens nowhere.
 # "ldb:nosync" saves several fsync calls a write; a sandbox has nothing that should survive a power cut.
 
@@ -100,6 +119,22 @@ def configuration(folder: Path, address: str, services: str, files: CertificateF
         key=files.key.absolute(),
         ca=ca_file.absolute(),
     )
+
+
+def kerberos_configuration(address: str) -> str:
+    return _KRB5_CONF.format(realm=DOMAIN.upper(), domain=DOMAIN, address=address)
+
+
+def export_keytab(smb_conf: Path, account: str, keytab: Path) -> None:
+    done = subprocess.run(
+        ["samba-tool", "domain", "exportkeytab", str(keytab), f"--principal={account}", "-s", str(smb_conf)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0 or not keytab.exists():
+        raise SambaError(f"samba-tool could not export the keytab of {account}: {done.stderr.strip()[-500:]}")
 
 
 def provision(smb_conf: Path, store: str) -> None:

@@ -292,7 +292,9 @@ class GroupPlanner:
                         continue  # it may still be in what can't be read
                     if one.unlink:
                         await journal.groups.unlink([one.guid])
-                waves.update({one.guid: each.wave for each in wanted if each.kind not in MEMBERSHIP_KINDS})
+                for each in wanted:
+                    if each.kind not in MEMBERSHIP_KINDS:
+                        waves[one.guid] = each.wave
                 await self._merge(one, of_group.pop(one.guid, []), pass_id, now)
             # What is left is about groups that are neither synced nor linked any more.
             await _supersede(journal, [each for group in of_group.values() for each in group], now)

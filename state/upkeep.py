@@ -41,10 +41,12 @@ _STATES = ", ".join(f"'{state.value}'" for state in State)
 
 _INVARIANTS = {
     "an action has a state that is not known": f"SELECT id, state FROM action WHERE state NOT IN ({_STATES})",
-    "two writes about one person under way at once": "SELECT guid, count(*) FROM action WHERE state = 'sending' GROUP BY guid HAVING count(*) > 1",
+    "two writes about one person under way at once": "SELECT guid, count(*) FROM action WHERE state = 'sending' GROUP BY guid, group_guid HAVING count(*) > 1",
     "a write is under way without a time at which it left": "SELECT id FROM action WHERE state = 'sending' AND sent_at IS NULL",
     "an action waits for nothing": "SELECT id FROM action WHERE state = 'waiting' AND wait IS NULL",
     "a retry has no time": "SELECT id FROM action WHERE state = 'retry' AND due IS NULL",
+    "a group link to a group that the team has not": "SELECT guid FROM group_link WHERE group_id NOT IN (SELECT group_id FROM team_group)",
+    "members of a group that is not linked": "SELECT group_id FROM membership WHERE group_id NOT IN (SELECT group_id FROM group_link) LIMIT 10",
     "a link to nobody": "SELECT guid FROM link WHERE guid NOT IN (SELECT guid FROM node)",
     "an edge between unknown objects": "SELECT parent, child FROM edge WHERE parent NOT IN (SELECT guid FROM node)",
     "somebody is listed and has left": "SELECT guid FROM node WHERE listed = 1 AND left_at IS NOT NULL",

@@ -1,5 +1,6 @@
 """The outside systems that several folders of tests share. Each worker of pytest-xdist has its own."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,19 @@ def samba_domain(tmp_path_factory: pytest.TempPathFactory, authority: Authority)
     domain.stop_blocking()
 
 
+@pytest.fixture(scope="session")
+def missing_for_kerberos() -> str:
+    return _missing_for_kerberos()
+
+
+def _missing_for_kerberos() -> str:
+    if missing := missing_for_samba():
+        return missing
+    if importlib.util.find_spec("gssapi") is None:
+        return "The kerberos extra is not installed: ./run kerberos-setup"
+    return ""
+
+
 @pytest.fixture
 def mailbox(authority: Authority) -> Iterator[Mailbox]:
     box = Mailbox(authority)
@@ -48,6 +62,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped and (missing := missing_for_samba()):
         terminalreporter.section("NOT RUN: tests on a real Active Directory domain", red=True, bold=True)
         terminalreporter.write_line(f"{len(skipped)} tests need Samba. {missing}")
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "kerberos" in report.keywords]
+    if skipped and (missing := _missing_for_kerberos()):
+        terminalreporter.section("NOT RUN: tests of Kerberos", red=True, bold=True)
+        terminalreporter.write_line(f"{len(skipped)} tests need it. {missing}")
 
 
 def pytest_report_header() -> str:

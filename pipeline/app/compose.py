@@ -10,10 +10,11 @@ from datetime import timedelta
 from config.settings import Mail, Settings
 from config.values import Limit as LimitSetting
 from pipeline.app.engine import Engine, EngineOptions, Parts
+from pipeline.app.group_stage import GroupStage
 from pipeline.core.brake import BrakePolicy, Limit
 from pipeline.core.exclusion import Exclusions
+from pipeline.core.groups import GroupPolicy, Mode
 from pipeline.core.plan import Policy
-from pipeline.errors import ConfigurationError
 from pipeline.journal_port import Journal
 from pipeline.log import Event, log_action, logger, register_secret
 from pipeline.model import Action
@@ -23,9 +24,11 @@ from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions
 from stages.dropbox.applier import Applier, ApplierOptions
 from stages.dropbox.drift import DriftWatcher
+from stages.dropbox.group_applier import GroupApplier
 from stages.dropbox.options import DropboxOptions
 from stages.dropbox.reconciler import Reconciler
 from stages.dropbox.team import HttpTeam
+from stages.group_planner import GroupOptions, GroupPlanner
 from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer
@@ -34,7 +37,8 @@ from stages.planner import Planner, PlannerOptions
 
 def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
     section = settings.directory
-    password = section.password.resolve().get_secret_value()
+    # With Kerberos no password is asked for: there is none.
+    password = section.password.resolve().get_secret_value() if section.auth == "simple" else ""
     register_secret(password)
     return LdapDirectory(
         DirectoryOptions(
@@ -43,6 +47,8 @@ def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
             auth=section.auth,
             username=section.username,
             password=password,
+            keytab=str(section.keytab or ""),
+            ccache=section.ccache,
             ca_file=str(section.ca_file or ""),
             start_tls=section.start_tls,
             change_source=section.change_source,
@@ -141,15 +147,22 @@ def planner_options_of(settings: Settings) -> PlannerOptions:
     )
 
 
-def refuse_unfinished(settings: Settings) -> None:
-    """What a key asks for and this version doesn't do is said at the start, not left out in silence."""
-    faults = []
-    if settings.groups.mode != "off":
-        faults.append(
-            f"groups.mode = {settings.groups.mode!r}: this version syncs users only; set it to 'off'"
-        )
-    if faults:
-        raise ConfigurationError("read the configuration", tuple(faults))
+def group_options_of(settings: Settings) -> GroupOptions:
+    groups = settings.groups
+    return GroupOptions(
+        policy=GroupPolicy(
+            mode=Mode(groups.mode),
+            adopt_existing=groups.adopt_existing,
+            delete_on_leave=groups.on_leave == "delete",
+            overwrite_foreign_ids=settings.external_id.overwrite_foreign,
+            own_id_prefix=settings.external_id.format.partition("{")[0],
+        ),
+        persons=policy_of(settings),
+        brake=brake_of(settings),
+        exclusions=planner_options_of(settings).exclusions,
+        external_id_format=settings.external_id.format,
+        sync_group=settings.groups.sync_group,
+    )
 
 
 @dataclass(slots=True)
@@ -186,7 +199,10 @@ def assemble(
         journal,
         clock,
         PollOptions(
-            sync_group=settings.users.sync_group, exclude_group=settings.users.exclude_group, settle=settle
+            sync_group=settings.users.sync_group,
+            exclude_group=settings.users.exclude_group,
+            group_sync_group=settings.groups.sync_group if settings.groups.mode == "separate" else "",
+            settle=settle,
         ),
     )
     planner = Planner(
@@ -207,6 +223,13 @@ def assemble(
         jitter=random.random,
         log=_log_action_simulated if simulated else _log_action,
     )
+    log = _log_action_simulated if simulated else _log_action
+    compare_every = timedelta(hours=settings.full_comparison.every_hours)
+    group_planner = GroupPlanner(team, journal, clock, group_options_of(settings), preview=planner.preview)
+    group_applier = GroupApplier(
+        team, journal, clock, workers=settings.dropbox.max_concurrency, jitter=random.random, log=log
+    )
+    groups = GroupStage(group_planner, group_applier, journal, clock, compare_every=compare_every)
     notifier = Notifier(
         mailer,
         journal,
@@ -226,11 +249,12 @@ def assemble(
         reconciler=Reconciler(team, journal, clock, external_id_format=settings.external_id.format),
         notifier=notifier,
         drift=DriftWatcher(team, journal, clock),
+        groups=groups,
     )
     options = EngineOptions(
         drift_seconds=settings.dropbox.drift_poll_seconds,
         simulated=simulated,
-        compare_every=timedelta(hours=settings.full_comparison.every_hours),
+        compare_every=compare_every,
         settle=settle,
     )
     return Assembly(Engine(parts, options), parts, directory, settings)

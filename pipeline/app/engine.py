@@ -9,7 +9,7 @@ ticker for wake-ups: a pass begins when a look found something, and ends when it
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,8 +17,10 @@ from datetime import datetime, timedelta
 import anyio
 import anyio.abc
 
+from pipeline.app.group_stage import GroupStage
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
 from pipeline.app.wakeup import Load, Wakeup
+from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
 from pipeline.journal_port import Journal
@@ -64,6 +66,7 @@ class Parts:
     reconciler: Reconciler
     notifier: Notifier
     drift: DriftWatcher
+    groups: GroupStage
 
 
 @dataclass(slots=True)
@@ -322,11 +325,12 @@ class Engine:
             fresh = [action for action in unreleased if action.state is State.PLANNED or action.approved]
             ready = await self._journal.outbox.claimable(1)
             patient = await self._journal.outbox.in_state(State.WAITING)
+            groups = await self._parts.groups.has_work()
         # What an event of the team ends (joined, a seat) is looked at now and then: the event log is only a hint.
         events = any(action.wait in (WaitFor.JOINED, WaitFor.SEAT) for action in patient)
         last = self._joined_checked_at
         overdue = last is None or now - last >= timedelta(seconds=JOINED_CHECK_SECONDS)
-        return bool(woken or dirty or fresh or ready or (events and overdue))
+        return bool(woken or dirty or fresh or ready or groups or (events and overdue))
 
     async def _plan_step(self) -> None:
         state = self._pass
@@ -365,14 +369,7 @@ class Engine:
         state.plan.news.clear()
         await self._give_seats(state)
         if await parts.planner.release(state.plan, selection):
-            for held in state.plan.held:
-                logger().warning(
-                    Event.BRAKE_HELD,
-                    set=held.hash,
-                    what=held.subject.value,
-                    count=held.wanted,
-                    limit=held.rule,
-                )
+            _log_held(state.plan.held)
         state.has_planned = True
         if compares and selection is None:
             async with self._journal.transaction():
@@ -394,6 +391,7 @@ class Engine:
                     Event.FAULT, error="the authorising admin can't be told; `check dropbox` says why"
                 )
         parts.applier.begin_pass()
+        parts.groups.begin_pass()
         await parts.applier.recover(state.apply)
         now = self._clock.now()
         async with self._journal.transaction():
@@ -434,6 +432,33 @@ class Engine:
         await self._parts.applier.apply(report, harmless_only=ended, only=only)
         if (report.again or state.plan.deferred) and not ended:
             state.compare_wanted = state.compare_wanted or report.compare
+            self._plan.poke()
+        elif not ended and state.selection is None:
+            await self._sync_groups(state)
+
+    async def _sync_groups(self, state: PassState) -> None:
+        """Groups come when the persons are through: nobody is put into one before they are on the team."""
+        parts = self._parts
+        people = state.plan.touched | state.apply.touched
+        state.plan.touched.clear()
+        state.apply.touched.clear()
+        again = await parts.groups.sync(
+            state.id,
+            parts.poller.nesting,
+            people,
+            state.groups,
+            state.apply.done,
+            fault=parts.poller.group_fault,
+            has_compared=state.has_compared,
+        )
+        for note in state.groups.news:
+            event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT
+            logger().warning(event, group=note.label, detail=note.detail)
+        state.groups.news.clear()
+        _log_held(state.groups.held)
+        if again:
+            async with self._journal.transaction():
+                await self._journal.mark_dirty(sorted(again), "action", self._clock.now())
             self._plan.poke()
 
     # --- passes
@@ -499,6 +524,7 @@ class Engine:
             async with self._journal.transaction():
                 await self._journal.end_pass(state.id, now, int(code), state.apply.done)
                 await self._journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
+                await self._journal.forget_notes(NoteKind.GROUP_KEPT)
                 row = {
                     "kind": "pass",
                     "state": str(int(code)),
@@ -520,7 +546,7 @@ class Engine:
                 code=code,
                 actions=dict(state.apply.done),
                 plan=state.plan,
-                held=state.plan.held,
+                held=(*state.plan.held, *state.groups.held),
                 ended_by=state.ended_by,
                 alerts=alerts,
                 standing=standing,
@@ -529,3 +555,10 @@ class Engine:
                 full=state.full,
             )
             return self.last_summary
+
+
+def _log_held(sets: Sequence[HeldSet]) -> None:
+    for held in sets:
+        logger().warning(
+            Event.BRAKE_HELD, set=held.hash, what=held.subject.value, count=held.wanted, limit=held.rule
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pipeline.app.clock import SystemClock
 from pipeline.app.report import PassSummary
 from pipeline.app.selected import plan_digest
 from pipeline.core.plan import NoteKind, label_of
-from pipeline.model import Action, Json, State
+from pipeline.model import MEMBERSHIP_KINDS, Action, Json, State
 from pipeline.ports import Clock, Directory, Team
 from stages.dropbox.simulate import SimulatedTeam
 from state.journal import Journal
@@ -97,10 +97,10 @@ async def _copy(source: Path, target: Path) -> None:
 
 def plan_document(summary: PassSummary, actions: list[Action], held: list[Action]) -> Json:
     """The shape of `plan --format json` (interface.md §4)."""
-    rows = [_row(action) for action in actions]
+    rows = _rows(actions)
     counts: dict[str, int] = {}
-    for action in actions:
-        counts[action.kind.value] = counts.get(action.kind.value, 0) + 1
+    for row in rows:
+        counts[row["action"]] = counts.get(row["action"], 0) + 1
     held_sets = [
         {
             "hash": one.hash,
@@ -110,7 +110,7 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
             "clusters": [
                 {"by": cluster.by, "value": cluster.value, "count": cluster.count} for cluster in one.clusters
             ],
-            "actions": [_row(action) for action in held if any(item.ref == action.id for item in one.items)],
+            "actions": _rows([action for action in held if any(item.ref == action.id for item in one.items)]),
         }
         for one in summary.held
     ]
@@ -120,6 +120,11 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
             summary.plan.skipped.items(), key=lambda item: label_of(item[1][0])
         )
     ]
+    skipped += [
+        {"email": "", "guid": "", "dn": "", "group": note.label, "group_guid": note.guid, "reason": note.detail}
+        for note in summary.standing.notes
+        if note.kind is NoteKind.GROUP_LEFT_OUT
+    ]
     errors = [
         {"email": one.email, "guid": one.guid, "action": one.kind.value, "error": one.error, "hint": one.hint}
         for one in (*summary.standing.failed, *summary.standing.stuck)
@@ -127,7 +132,7 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
     errors += [
         {"email": note.label, "guid": note.guid, "action": "", "error": note.kind.value, "hint": note.detail}
         for note in summary.standing.notes
-        if note.kind is not NoteKind.SKIPPED
+        if note.kind not in (NoteKind.SKIPPED, NoteKind.GROUP_LEFT_OUT)
     ]
     if summary.ended_by is not None:
         error = summary.ended_by
@@ -154,7 +159,35 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
     }
 
 
+def _rows(actions: Sequence[Action]) -> list[Json]:
+    """One row an action; what is done to the members of a group is one row, with everybody's e-mail."""
+    rows: list[Json] = []
+    memberships: dict[tuple[str, str], Json] = {}
+    for action in actions:
+        row = _row(action)
+        if action.kind in MEMBERSHIP_KINDS:
+            first = memberships.setdefault((action.group_guid, action.kind.value), row)
+            first["emails"].append(action.email)
+            if first is not row:
+                continue
+        rows.append(row)
+    return rows
+
+
 def _row(action: Action) -> Json:
+    if action.group_guid:
+        row: Json = {
+            "action": action.kind.value,
+            "email": "",
+            "guid": action.group_guid,
+            "group": action.group_name or action.email,
+            "group_guid": action.group_guid,
+            "reason": action.reason,
+            "detail": {},
+        }
+        if action.kind in MEMBERSHIP_KINDS:
+            row["emails"] = []
+        return row
     return {
         "action": action.kind.value,
         "email": action.email,

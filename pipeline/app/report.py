@@ -16,6 +16,7 @@ from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import ConnectorError
 from pipeline.model import Action, Alert, Severity
 from stages.dropbox.applier import ApplyReport
+from stages.group_planner import GroupReport
 from stages.planner import PlanReport, Selection
 
 
@@ -28,6 +29,7 @@ class PassState:
     full: bool
     plan: PlanReport = field(default_factory=PlanReport)
     apply: ApplyReport = field(default_factory=ApplyReport)
+    groups: GroupReport = field(default_factory=GroupReport)
     ended_by: ConnectorError | None = None
     is_ready: bool = False  # team info fetched, leftovers settled
     has_polled: bool = False
@@ -66,8 +68,11 @@ class PassSummary:
 
 
 def exit_code(state: PassState, standing: Standing) -> ExitCode:
+    group_failed = any(note.kind is NoteKind.GROUP_FAILED for note in standing.notes)
     return final_code(
-        state.ended_by, held=bool(standing.held), failed=bool(standing.failed or standing.stuck)
+        state.ended_by,
+        held=bool(standing.held),
+        failed=bool(standing.failed or standing.stuck or group_failed),
     )
 
 
@@ -84,6 +89,14 @@ _NOTE_TITLES = {
         "e-mails that changed while an invitation is open",
         "revoke the invitation, or wait until they have joined",
     ),
+    NoteKind.GROUP_LEFT_OUT: (
+        "groups that lack people",
+        "bring them into user scope, or leave it so; `explain --group NAME` names them",
+    ),
+    NoteKind.GROUP_KEPT: (
+        "Dropbox groups that are synced no more",
+        "delete them in the admin console if nobody needs them; groups.on_leave says what becomes of such groups",
+    ),
 }
 
 
@@ -91,22 +104,21 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
     """The causes that stand now, as behaviour.md §10 lists them."""
     alerts: list[Alert] = list(
         causes.failed_alerts(
-            Failure(
-                guid=one.guid,
-                label=one.email or one.guid,
-                action=one.kind.value,
-                tag=one.error or "failed",
-                hint=one.hint,
-            )
-            for one in (*standing.failed, *standing.stuck)
+            [
+                *(_failure(one) for one in (*standing.failed, *standing.stuck)),
+                *(_group_failure(note) for note in standing.notes if note.kind is NoteKind.GROUP_FAILED),
+            ]
         )
     )
-    for held in state.plan.held:
+    names = {one.group_guid: one.group_name for one in standing.held if one.group_guid}
+    for held in (*state.plan.held, *state.groups.held):
         clusters = [(f"{one.by} {one.value}".strip(), one.count) for one in held.clusters]
         alerts.append(
             causes.held_alert(
                 digest=held.hash,
-                what=held.subject.value,
+                what=f"members of group {names.get(held.group_guid, held.group_guid)}"
+                if held.group_guid
+                else held.subject.value,
                 count=held.wanted,
                 limit=held.rule,
                 clusters=clusters,
@@ -156,6 +168,31 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
         standing=alerts,
     )
     return (*alerts, ended) if ended is not None else tuple(alerts)
+
+
+def _failure(action: Action) -> Failure:
+    label = action.email or action.group_name or action.guid
+    if action.group_guid and action.email:
+        label = f"{label} in group {action.group_name}"
+    return Failure(
+        guid=action.guid,
+        label=label,
+        action=action.kind.value,
+        tag=action.error or "failed",
+        hint=action.hint,
+    )
+
+
+def _group_failure(note: Note) -> Failure:
+    fault, _, reason = note.detail.partition(": ")
+    return Failure(
+        guid=note.guid,
+        label=note.label,
+        action="group",
+        tag=fault,
+        reason=reason,
+        hint="see `ad-connector explain --group NAME`",
+    )
 
 
 def judged_kinds(state: PassState) -> frozenset[AlertKind] | None:

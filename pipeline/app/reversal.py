@@ -93,7 +93,14 @@ def _old_values(updates: Sequence[Action]) -> Profile:
 async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
     """ControlError for a pass that did nothing, or that is not known."""
     async with journal.reading():
-        actions = await journal.outbox.done_in_pass(pass_id)
+        done = await journal.outbox.done_in_pass(pass_id)
+    actions = [one for one in done if not one.group_guid]
+    if done and not actions:
+        raise ControlError(
+            "undo a pass",
+            f"pass {pass_id} changed groups only, and groups follow the directory",
+            "change the groups in the directory",
+        )
     if not actions:
         raise ControlError(
             "undo a pass",

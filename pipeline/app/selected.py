@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import ConfigurationError, ControlError
 from pipeline.journal_port import Journal
-from pipeline.model import ActionKind, Json, Profile, State
+from pipeline.model import GROUP_KINDS, ActionKind, Json, Profile, State
 from stages.planner import Selection
 
 _HOW_TO_MAKE = "name a file that `plan --format json --out FILE` wrote"
@@ -87,7 +87,11 @@ def plan_digest(actions: Sequence[Json], held: Sequence[Json]) -> str:
 
 
 def select_rows(rows: Sequence[PlanRow]) -> Selection:
-    return Selection(guids=frozenset(row.guid for row in rows), rows=frozenset(row.content for row in rows))
+    """Groups are no part of it: they follow the directory with the next pass, and not from a saved plan."""
+    people = [row for row in rows if row.kind not in GROUP_KINDS]
+    return Selection(
+        guids=frozenset(row.guid for row in people), rows=frozenset(row.content for row in people)
+    )
 
 
 async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: datetime) -> Json:
@@ -105,7 +109,9 @@ async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: date
             ),
             None,
         )
-        if row.content in done:
+        if row.kind in GROUP_KINDS:
+            state, why = "left out", "groups are not applied from a plan; they follow with the next pass"
+        elif row.content in done:
             state, why = "applied", ""
         elif standing is None or standing.state is State.PLANNED:
             state, why = "stale", "what it was based on no longer holds; make a new plan"

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from config.settings import Settings
-from pipeline.app import compose, passes
+from pipeline.app import passes
 from pipeline.app.renderings import plan_csv, plan_html
 from pipeline.app.tables import plan_table
 from pipeline.cli.session import complain, execute
@@ -38,7 +38,6 @@ def register(app: typer.Typer) -> None:
         """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
 
         async def body(settings: Settings) -> int:
-            compose.refuse_unfinished(settings)
             result = await passes.simulate(settings, full=full)
             text = _render(result.plan, form, wide=out is not None)
             if out is None:

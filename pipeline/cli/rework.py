@@ -32,7 +32,6 @@ def register(app: typer.Typer) -> None:
         """Carries out exactly that saved plan; each row only if what it was based on still holds."""
 
         async def body(settings: Settings) -> int:
-            compose.refuse_unfinished(settings)
             refuse_simulation(settings, "apply a plan")
             rows = selected.read_plan(plan)
             code, reply = await _applied(settings, plan, rows)

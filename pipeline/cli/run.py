@@ -40,7 +40,6 @@ def register(app: typer.Typer) -> None:
         """One pass from the directory to Dropbox: the scheduled task."""
 
         async def body(settings: Settings) -> int:
-            compose.refuse_unfinished(settings)
             if (simulate or settings.simulation) and only:
                 raise ConfigurationError(
                     "run for one person", "--only in simulation", "look at `ad-connector explain` instead"

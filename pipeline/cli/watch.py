@@ -15,7 +15,7 @@ import typer
 
 from config.settings import Settings
 from pipeline import control
-from pipeline.app import compose, passes
+from pipeline.app import passes
 from pipeline.app.health import reading_of
 from pipeline.app.requests import Requests
 from pipeline.cli.session import execute
@@ -32,7 +32,6 @@ def register(app: typer.Typer) -> None:
         """Passes without end: changes reach Dropbox within seconds. SIGTERM drains, a second one aborts."""
 
         async def body(settings: Settings) -> int:
-            compose.refuse_unfinished(settings)
             if settings.simulation:
                 raise ConfigurationError(
                     "start watching",

@@ -29,8 +29,9 @@ def merge(open_actions: Sequence[Action], wanted: Sequence[Wanted], *, person_ch
             break
         keep.append(action)
     rest = open_actions[len(keep) :]
-    approved = {action.kind for action in rest if action.approved}
-    inserts = tuple((want, want.kind in approved) for want in wanted[len(keep) :])
+    # An approval is for what was shown: another address under the same name was not.
+    approved = {(action.kind, action.changes.email) for action in rest if action.approved}
+    inserts = tuple((want, (want.kind, want.changes.email) in approved) for want in wanted[len(keep) :])
     return Merge(tuple(keep), tuple(rest), inserts)
 
 

@@ -116,6 +116,10 @@ class Nesting:
     def is_excluded(self, guid: str) -> bool:
         return self.exclusion is not None and self.exclusion.is_listed(guid)
 
+    def is_opaque(self, guid: str) -> bool:
+        """Whether nobody could read it yet."""
+        return guid in self._opaque
+
     def is_opaque_member(self, guid: str) -> bool:
         """Whether the sync group's nesting holds this, but nobody could read it: a person, perhaps."""
         return guid in self._opaque and self.scope.is_reached(guid)

@@ -80,7 +80,8 @@ class _Page:
         self._head = base_of(sight, request.base, controls)
         self._wanted = [name.lower() for name in request.attributes if name not in ("*", "1.1")]
         self._types = {name.lower(): name for name in request.attributes}
-        self._matches: Predicate = compile_filter(request.filter, _Everything(sight))
+        self._system = _Everything(sight)
+        self._matches: Predicate = compile_filter(request.filter, self._system)
         self._rendering = Rendering(sight, style_of(controls, b""), ())
         self._is_first = not value.cookie
         self._cookie = self._start(value.cookie)
@@ -174,7 +175,7 @@ class _Page:
         if not is_shown(record, self._controls):
             return False
         # As the system sees the object: rights decide about what is sent, not about what matches.
-        return self._matches(ObjectView(record, _Everything(self._sight))) is True
+        return self._matches(ObjectView(record, self._system)) is True
 
     # ------------------------------------------------------------------------------------------------------ objects
 
@@ -276,5 +277,5 @@ class _Everything(Sight):
     def sees(self, record: Record) -> bool:  # noqa: ARG002
         return True
 
-    def reads(self, record: Record, attribute: str) -> bool:  # noqa: ARG002
+    def permits(self, attribute: str) -> bool:  # noqa: ARG002
         return True

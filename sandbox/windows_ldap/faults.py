@@ -50,8 +50,9 @@ class Seen:
 @dataclass
 class _Armed:
     fault: Fault
-    number: int  # counts down to 0; below: every time
+    number: int  # counts down to 0; below 0: every time
     fits: Callable[[Seen], bool]
+    stays: bool = False
 
 
 class Faults:
@@ -69,17 +70,31 @@ class Faults:
             raise ValueError("requests are counted from one")
         self._arm(fault, number, kinds, when)
 
+    def since(
+        self, number: int, fault: Fault, *kinds: str, when: Callable[[Seen], bool] | None = None
+    ) -> None:
+        """As `at`, and at every such request after it, until `clear`."""
+        if number < 1:
+            raise ValueError("requests are counted from one")
+        self._arm(fault, number, kinds, when, stays=True)
+
     def always(self, fault: Fault, *kinds: str, when: Callable[[Seen], bool] | None = None) -> None:
         self._arm(fault, -1, kinds, when)
 
     def _arm(
-        self, fault: Fault, number: int, kinds: tuple[str, ...], when: Callable[[Seen], bool] | None
+        self,
+        fault: Fault,
+        number: int,
+        kinds: tuple[str, ...],
+        when: Callable[[Seen], bool] | None,
+        *,
+        stays: bool = False,
     ) -> None:
         def fits(seen: Seen) -> bool:
             return (not kinds or seen.kind in kinds) and (when is None or when(seen))
 
         with self._lock:
-            self._armed.append(_Armed(fault, number, fits))
+            self._armed.append(_Armed(fault, number, fits, stays))
 
     def clear(self) -> None:
         with self._lock:
@@ -88,7 +103,7 @@ class Faults:
 
     @property
     def pending(self) -> int:
-        """How many single faults have not struck."""
+        """How many faults have not begun to strike."""
         with self._lock:
             return sum(armed.number > 0 for armed in self._armed)
 
@@ -114,7 +129,10 @@ class Faults:
                     armed.number -= 1
                     if armed.number:
                         continue
-                    self._armed.remove(armed)
+                    if armed.stays:
+                        armed.number = -1
+                    else:
+                        self._armed.remove(armed)
                 struck = armed.fault
             if struck.hold:
                 self._released.clear()

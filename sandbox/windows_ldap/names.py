@@ -1,5 +1,6 @@
 """Distinguished names: taking apart, putting together, comparing without regard to case (RFC 4514)."""
 
+import functools
 import re
 import uuid
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def _part(dn: str, kind: str, value: bytearray, *, in_value: bool) -> tuple[str,
     return kind.strip().upper(), value.decode(errors="replace").strip(" ")
 
 
+@functools.lru_cache(maxsize=4096)
 def key_of(dn: str) -> tuple[tuple[str, str], ...]:
     """What two spellings of one DN have in common."""
     return tuple((kind, value.lower()) for kind, value in split_dn(dn))

@@ -27,7 +27,8 @@ class Watch:
         self._sight = sight
         self._scope = request.scope
         self._base = base_of(sight, request.base, controls)
-        self._rendering = Rendering(sight, style_of(controls, b""), request.attributes)
+        self._style = style_of(controls, b"")
+        self._wanted = request.attributes
         self._number = number
         self._tell = tell
         sight.replica.listeners.append(self._changed)
@@ -37,8 +38,10 @@ class Watch:
             self._sight.replica.listeners.remove(self._changed)
 
     def _changed(self, record: Record) -> None:
-        if not record.phantom and self._covers(record) and self._sight.sees(record):
-            self._tell(self._rendering.entry(record).encode(self._number))
+        sight = self._sight.afresh()
+        if not record.phantom and self._covers(record) and sight.sees(record):
+            rendering = Rendering(sight, self._style, self._wanted)
+            self._tell(rendering.entry(record).encode(self._number))
 
     def _covers(self, record: Record) -> bool:
         if self._scope == BASE:

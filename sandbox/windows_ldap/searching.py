@@ -153,7 +153,9 @@ class Searching:
         # Each page is a transaction of its own: what has gone meanwhile is gone, what came is not in this search.
         while held.waiting and len(records) < size:
             record = self._sight.replica.records.get(held.waiting.pop(0))
-            if record and self._fits(record, controls, matches):
+            if record and not value.cookie:
+                records.append(record)  # found in this very transaction
+            elif record and self._fits(record, controls, matches):
                 records.append(record)
         answer = self._rendered(request, controls, records)
         cookie = self._sets.keep(held, limits.max_result_sets) if held.waiting else b""

@@ -43,7 +43,7 @@ async def check_directory(
             SECTION,
             "reach",
             OK,
-            f"{session.target.url} ({controller.host_name}), TLS verified, signed in as {options.username}",
+            f"{session.target.url} ({controller.host_name}), TLS verified, signed in as {options.account}",
         ),
         _domain(session),
         _clock(session),
@@ -113,7 +113,7 @@ async def _tombstones(session: CheckedSession, options: DirectoryOptions) -> Fin
     sight = await reader.sees_tombstones(session)
     if sight is True:
         return Finding(SECTION, "tombstones", OK, "the account sees deleted objects")
-    right = _TOMBSTONE_RIGHT.format(base_dn=session.controller.base_dn, account=options.username)
+    right = _TOMBSTONE_RIGHT.format(base_dn=session.controller.base_dn, account=options.account)
     if sight is False:
         return Finding(
             SECTION,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
 
+import anyio
 import dns.asyncresolver
 import dns.exception
 import dns.resolver
@@ -21,6 +23,15 @@ Lookup = Callable[[str, float], Awaitable[list[Record]]]
 async def look_up(name: str, timeout_seconds: float) -> list[Record]:
     answer = await dns.asyncresolver.resolve(name, "SRV", lifetime=timeout_seconds)
     return [(record.priority, record.weight, record.port, record.target.to_text()) for record in answer]
+
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""Answers the numeric addresses of a host for a port; raises OSError or UnicodeError."""
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
 async def discover(

@@ -18,6 +18,7 @@ STRONGER_AUTH = 8
 REFERRAL = 10
 ADMIN_LIMIT = 11
 UNAVAILABLE_CRITICAL_EXTENSION = 12
+SASL_BIND_IN_PROGRESS = 14
 NO_SUCH_OBJECT = 32
 INVALID_DN = 34
 INVALID_CREDENTIALS = 49
@@ -70,7 +71,7 @@ _BIND_CAUSES = {
     "773": ("the account must change its password first", "clear 'must change password at next logon'"),
     "775": ("the account is locked", "unlock it, and find what uses an old password"),
 }
-_BIND_SUBCODE = re.compile(r"\bdata ([0-9a-f]{3}),", re.IGNORECASE)
+BIND_SUBCODE = re.compile(r"\bdata ([0-9a-f]{3}),", re.IGNORECASE)
 
 
 class LdapRefusal(DirectoryError):
@@ -113,9 +114,14 @@ def refusal(operation: str, code: int, message: str) -> LdapRefusal | LdapBusy:
 def bind_refusal(operation: str, code: int, message: str) -> DirectoryError:
     if code != INVALID_CREDENTIALS:
         return refusal(operation, code, message)
-    found = _BIND_SUBCODE.search(message)
+    found = BIND_SUBCODE.search(message)
     cause, hint = _BIND_CAUSES.get(found[1].lower() if found else "52e", _BIND_CAUSES["52e"])
     return CredentialsRefused(operation, f"{cause} (LDAP result 49)", hint)
+
+
+def refused_account(subcode: str) -> tuple[str, str] | None:
+    """Cause and hint for what is wrong with the account itself; None where the sub-code says nothing beyond "refused"."""
+    return _BIND_CAUSES.get(subcode.lower()) if subcode.lower() != "52e" else None
 
 
 def open_failure(operation: str, error: Exception) -> DirectoryError:

@@ -15,7 +15,7 @@ from pipeline.ports import Clock
 from stages.directory import dirsync, reader, usn
 from stages.directory.checks import check_directory
 from stages.directory.dirsync import DirSyncRefused
-from stages.directory.discovery import Lookup, look_up
+from stages.directory.discovery import Lookup, Resolve, look_up, resolve
 from stages.directory.entries import dns_name
 from stages.directory.epoch import OPERATION, checkpoint_of, verify
 from stages.directory.faults import ConnectionLost, ServerStuck
@@ -45,12 +45,17 @@ class LdapDirectory:
     """One domain over LDAP. See `pipeline.ports.Directory`."""
 
     def __init__(
-        self, options: DirectoryOptions, *, clock: Clock | None = None, lookup: Lookup = look_up
+        self,
+        options: DirectoryOptions,
+        *,
+        clock: Clock | None = None,
+        lookup: Lookup = look_up,
+        resolve: Resolve = resolve,
     ) -> None:
         self._options = options
         self._email_attribute = options.email_attribute
         self._clock: Clock = clock or SystemClock()
-        self._link = Link(options, self._clock.now, lookup=lookup)
+        self._link = Link(options, self._clock.now, lookup=lookup, resolve=resolve)
         self._bell = ChangeBell(self._link.open, self._clock.monotonic, self._clock.sleep)
         self._delivered = usn.Delivered()
         self._source: Source | None = None

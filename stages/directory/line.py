@@ -9,10 +9,12 @@ from typing import Any
 
 import ldap3
 from ldap3.core.exceptions import LDAPException
+from ldap3.protocol.sasl.sasl import send_sasl_negotiation
 
 from pipeline.errors import DirectoryError
 from stages.directory import controls
 from stages.directory.faults import bind_refusal, call_failure, open_failure, refusal
+from stages.directory.kerberos import KerberosLogin, SaslReply
 from stages.directory.options import Target
 from stages.directory.wire import Answer, RawEntry, Search
 
@@ -59,9 +61,16 @@ class Line:
         self._connection: Any = None
         self._aborted = False
         self.is_dead = False
+        self.lasts_seconds: float | None = None
+        """For how long the server keeps a connection that signed in with a ticket; None: it does not end by itself."""
 
-    def open_blocking(self, username: str, password: str, ca_file: str) -> None:
-        """Connects, secures and binds. DirectoryError, DirectoryBusy, CredentialsRefused."""
+    def open_blocking(
+        self, username: str, password: str, ca_file: str, login: KerberosLogin | None = None
+    ) -> None:
+        """Connects, secures and binds: with the password, or with `login`'s ticket where there is one.
+
+        DirectoryError, DirectoryBusy, CredentialsRefused, TicketMissing.
+        """
         operation = f"connect to {self.target.url}"
         ldap3.set_config_parameter("SOCKET_SIZE", _SOCKET_BYTES)
         try:
@@ -83,9 +92,10 @@ class Line:
         )
         self._connection = ldap3.Connection(
             server,
-            user=username,
-            password=password,
-            authentication=ldap3.SIMPLE,
+            user=None if login else username,
+            password=None if login else password,
+            authentication=ldap3.SASL if login else ldap3.SIMPLE,
+            sasl_mechanism=ldap3.KERBEROS if login else None,
             # One thread at a time is our rule, so the copies that SAFE_SYNC makes for others would be for nobody.
             client_strategy=ldap3.SYNC,
             auto_bind=ldap3.AUTO_BIND_NONE,
@@ -99,7 +109,13 @@ class Line:
         )
         try:
             self._secure_blocking(operation, tls)
-            self._bind_blocking(f"sign in to {self.target.url} as {username}")
+            if login is None:
+                self._bind_blocking(f"sign in to {self.target.url} as {username}")
+            else:
+                self._sign_in_blocking(
+                    f"sign in to {self.target.url} with Kerberos" + (f" as {username}" if username else ""),
+                    login,
+                )
         except BaseException:
             self.close_blocking()
             raise
@@ -126,6 +142,21 @@ class Line:
             raise call_failure(operation, error) from error
         if result["result"] != 0:
             raise bind_refusal(operation, int(result["result"]), str(result["message"] or ""))
+
+    def _sign_in_blocking(self, operation: str, login: KerberosLogin) -> None:
+        certificate = self._connection.socket.getpeercert(binary_form=True)
+
+        def exchange(token: bytes) -> SaslReply:
+            try:
+                result = send_sasl_negotiation(self._connection, None, token)
+            except (LDAPException, OSError, AttributeError, ValueError) as error:
+                raise call_failure(operation, error) from error
+            return SaslReply(
+                int(result["result"]), bytes(result["saslCreds"] or b""), str(result["message"] or "")
+            )
+
+        self.lasts_seconds = login.sign_in_blocking(operation, self.target.host, certificate, exchange)
+        self._connection.bound = True  # else ldap3 would say no goodbye
 
     def search_blocking(self, request: Search) -> Answer:
         """The whole answer to one request. LdapRefusal, LdapBusy, ConnectionLost; a result other than 0 never gives entries."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -12,8 +11,10 @@ import anyio
 import anyio.to_thread
 
 from pipeline.errors import DirectoryBusy, DirectoryError
-from stages.directory.discovery import Lookup, discover, look_up
+from stages.directory.discovery import Lookup, Resolve, discover, look_up, resolve
 from stages.directory.faults import ConnectionLost, CredentialsRefused, ServerStuck, name_failure
+from stages.directory.kerberos import KerberosLogin
+from stages.directory.kerberos_faults import TicketMissing
 from stages.directory.line import Line
 from stages.directory.options import DirectoryOptions, Target
 from stages.directory.root import read_controller
@@ -25,6 +26,9 @@ _LONGEST_CALL_TIMEOUTS = 10  # a server that trickles its answer is given up aft
 _ABORT_SECONDS = 0.05
 # A refused password is not offered again for so long: a loop that polls would lock the account for everybody.
 _CREDENTIALS_REST = timedelta(minutes=5)
+# A server hangs up when the ticket ends: the next connection is made before, with a new ticket. At most so long before, and
+# at most a tenth of the ticket's life.
+_BEFORE_THE_END = timedelta(minutes=5)
 
 
 async def run_abortable(line: Line, limiter: anyio.CapacityLimiter, function: Callable[[], T]) -> T:
@@ -62,10 +66,14 @@ async def run_abortable(line: Line, limiter: anyio.CapacityLimiter, function: Ca
 class Session:
     """One signed-in connection to one domain controller; see `Searcher`."""
 
-    def __init__(self, line: Line, limiter: anyio.CapacityLimiter, timeout_seconds: int) -> None:
+    def __init__(
+        self, line: Line, limiter: anyio.CapacityLimiter, timeout_seconds: int, now: Callable[[], datetime]
+    ) -> None:
         self._line = line
         self._limiter = limiter
         self._timeout_seconds = timeout_seconds
+        self._now = now
+        self._ends_at: datetime | None = None
         self._turn = anyio.Lock()
         self._controller: Controller | None = None
         self.searches = 0
@@ -85,7 +93,17 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        return not self._line.is_dead
+        return not self._line.is_dead and (self._ends_at is None or self._now() < self._ends_at)
+
+    async def sign_in(self, options: DirectoryOptions, login: KerberosLogin | None) -> None:
+        await run_abortable(
+            self._line,
+            self._limiter,
+            lambda: self._line.open_blocking(options.username, options.password, options.ca_file, login),
+        )
+        if self._line.lasts_seconds is not None:
+            lasts = timedelta(seconds=self._line.lasts_seconds)
+            self._ends_at = self._now() + lasts - min(lasts / 10, _BEFORE_THE_END)
 
     async def introduce(self, now: Callable[[], datetime]) -> None:
         self._controller = await read_controller(self.search, now)
@@ -116,11 +134,24 @@ class Link:
     """
 
     def __init__(
-        self, options: DirectoryOptions, now: Callable[[], datetime], *, lookup: Lookup = look_up
+        self,
+        options: DirectoryOptions,
+        now: Callable[[], datetime],
+        *,
+        lookup: Lookup = look_up,
+        resolve: Resolve = resolve,
     ) -> None:
         self._options = options
         self._now = now
         self._lookup = lookup
+        self._resolve = resolve
+        self._login = (
+            KerberosLogin(
+                principal=options.username, keytab=options.keytab, ccache=options.ccache, now=now
+            )
+            if options.auth == "kerberos"
+            else None
+        )
         self._limiter = anyio.CapacityLimiter(1)
         self._opening = anyio.Lock()
         self._session: Session | None = None
@@ -148,7 +179,7 @@ class Link:
                 continue
             try:
                 other = await self._open_target(target, self._limiter)
-            except CredentialsRefused:
+            except (CredentialsRefused, TicketMissing):
                 raise
             except DirectoryError:
                 continue
@@ -193,6 +224,8 @@ class Link:
             except CredentialsRefused as error:
                 self._refused = (self._now(), error)
                 raise
+            except TicketMissing:
+                raise  # of our own making: no other server would change it
             except DirectoryError as error:
                 failures.append(error)
                 continue
@@ -241,13 +274,9 @@ class Link:
     async def _open_address(self, target: Target, address: str, limiter: anyio.CapacityLimiter) -> Session:
         options = self._options
         line = Line(target, address, timeout_seconds=options.timeout_seconds)
-        session = Session(line, limiter, options.timeout_seconds)
+        session = Session(line, limiter, options.timeout_seconds, self._now)
         try:
-            await run_abortable(
-                line,
-                limiter,
-                lambda: line.open_blocking(options.username, options.password, options.ca_file),
-            )
+            await session.sign_in(options, self._login)
             await session.introduce(self._now)
         except BaseException:
             await session.close()
@@ -270,11 +299,10 @@ class Link:
         operation = f"connect to {target.url}"
         try:
             with anyio.fail_after(self._options.timeout_seconds):
-                found = await anyio.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+                return await self._resolve(target.host, target.port)
         except TimeoutError as error:
             raise DirectoryBusy(operation, f"the name {target.host} was not resolved in time") from error
         except (OSError, UnicodeError) as error:
             raise name_failure(
                 operation, target.host, OSError(str(error)) if isinstance(error, UnicodeError) else error
             ) from error
-        return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

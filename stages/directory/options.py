@@ -31,7 +31,9 @@ class Target:
 class DirectoryOptions:
     """The section [directory]. Either `servers` (tried in order) or `domain` (found by DNS).
 
-    `ca_file` is a path, or "" for the system's authorities. ConfigurationError names all faults at once.
+    `ca_file` is a path, or "" for the system's authorities. With auth = "kerberos" there is no password: tickets are got with
+    the `keytab` (a path), else taken from `ccache` (a path or TYPE:NAME, "" for the default one).
+    ConfigurationError names all faults at once.
     """
 
     servers: tuple[str, ...] = ()
@@ -39,6 +41,8 @@ class DirectoryOptions:
     auth: str = "simple"
     username: str = ""
     password: str = field(default="", repr=False)
+    keytab: str = ""
+    ccache: str = ""
     ca_file: str = ""
     start_tls: bool = False
     change_source: str = "auto"
@@ -50,6 +54,11 @@ class DirectoryOptions:
         faults = tuple(self._faults())
         if faults:
             raise ConfigurationError("read the section [directory]", faults)
+
+    @property
+    def account(self) -> str:
+        """Who signs in, for people to read."""
+        return self.username or "the account of the Kerberos ticket"
 
     def targets(self) -> tuple[Target, ...]:
         """The configured servers; empty where they are to be found by DNS."""
@@ -75,10 +84,14 @@ class DirectoryOptions:
                     f"directory.servers: {server!r} is a global catalog, which knows only part of what is "
                     "needed; use the ports 636 (ldaps://) or 389 (ldap://)"
                 )
-        if self.auth == "kerberos":
-            faults.append('directory.auth: "kerberos" is not available yet; use "simple"')
-        elif self.auth != "simple":
-            faults.append('directory.auth: must be "simple"')
+        if self.auth not in {"simple", "kerberos"}:
+            faults.append('directory.auth: must be "simple" or "kerberos"')
+        if self.auth == "kerberos" and self.keytab and self.ccache:
+            faults.append("directory.keytab and directory.ccache: give one of the two")
+        if self.auth == "kerberos" and self.keytab and not self.username:
+            faults.append("directory.username: is needed with directory.keytab")
+        if self.auth == "simple" and (self.keytab or self.ccache):
+            faults.append('directory.keytab and directory.ccache: only with directory.auth = "kerberos"')
         if self.auth == "simple" and not (self.username and self.password):
             # A simple bind without a password is an anonymous one (RFC 4513, 5.1.2) and would seem to succeed.
             faults.append("directory.username and directory.password: both are needed")

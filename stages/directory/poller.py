@@ -219,6 +219,10 @@ class Poller:
             # `memberOf` may be unreadable and then looks like none: only the group itself proves that a link is gone.
             present = {target.guid for target in await self._directory.read_members(group)}
             sight.removed += [Edge(group, member) for member in members if member not in present]
+        sight.strays = {edge.child for edge in sight.removed if nesting.is_opaque(edge.child)}
+        if sight.strays:
+            async with self._journal.reading():
+                sight.old.update(await self._journal.mirror.nodes(sight.strays))
         below = {edge.child: Target(guid=edge.child, dn="") for edge in sight.added}
         named = {target.guid: target for delta in known for target in delta.added}
         new = [
@@ -285,6 +289,16 @@ class Poller:
         for edge in removed:
             nesting.remove(edge)
         changes, causes = nesting.take_changes()
+        # Who was unreadable all the time was never seen as listed; no longer held by any group, they have left all the same.
+        for guid in {entry.guid for entry in sight.all_entries() if entry.kind is Kind.USER} | sight.strays:
+            node = sight.old.get(guid)
+            if (
+                node is not None
+                and not node.listed
+                and node.left_at is None
+                and not nesting.scope.is_reached(guid)
+            ):
+                causes.setdefault(guid, "no longer in the sync group")
         at_once = set(causes) if not self._options.settle else set()
         people = (
             {entry.guid for entry in sight.all_entries() if entry.kind not in (Kind.GROUP, Kind.OTHER)}
@@ -303,7 +317,7 @@ class Poller:
             left=causes,
             confirmed=frozenset(still_out | at_once),
             dirty=frozenset(
-                people | changes.entered | changes.left | still_out | nesting.take_exclusion_changes()
+                people | changes.entered | set(causes) | still_out | nesting.take_exclusion_changes()
             ),
             deltas=tuple(sight.relevant),
         )
@@ -317,6 +331,9 @@ class Poller:
             nodes, _ = await self._journal.mirror.graph()
             linked = await self._journal.links.all_guids()
             before = {node.guid for node in await self._journal.mirror.listed_users()}
+            # Linked, but never seen as listed: unreadable all the time, or known by their external id alone.
+            strangers = await self._journal.mirror.nodes(guid for guid in linked if guid not in before)
+            unsettled = {guid for guid, node in strangers.items() if node.left_at is None}
         groups_before = {guid for guid, kind, live in nodes if kind is Kind.GROUP and live}
         roots = [Target(guid=entry.guid, dn=entry.dn) for entry in self._footing.roots.values()]
         walked = await walk(
@@ -361,9 +378,10 @@ class Poller:
         )
         _demand_protection(nesting)
         listed = set(nesting.scope.listed_users())
+        opaque = {guid for guid in walked.unseen if nesting.is_opaque_member(guid)}
         blocked = unreadable_note(stubs)
         self._blocked_at = started if blocked else None
-        left = dict.fromkeys(before - listed, "no longer found in the sync group")
+        left = dict.fromkeys((before | unsettled) - listed - opaque, "no longer found in the sync group")
         earlier = {node.guid for node in unconfirmed if self._is_due(node, started)}
         confirmed = frozenset() if blocked else frozenset(earlier - listed)
         change = MirrorChange(

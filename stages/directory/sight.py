@@ -25,6 +25,7 @@ class Sight:
         self.removed: list[Edge] = []
         self.doubted: dict[str, list[str]] = {}  # group → members that seem to have lost their link to it
         self.old: dict[str, Node] = {}
+        self.strays: set[str] = set()  # members never read, of whom a link was removed
         self._stubs: list[Entry] = []
 
     def take(self, walked: Walked) -> None:

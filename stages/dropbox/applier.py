@@ -6,7 +6,7 @@ member is read back and the action is settled by what the team shows: no second 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ from pipeline.model import (
     Member,
     Outcome,
     State,
+    Status,
     Verdict,
 )
 from pipeline.ports import Clock, Team
@@ -279,6 +280,10 @@ class Applier:
     ) -> list[Settled]:
         if not batch:
             return []
+        if batch[0].kind is ActionKind.REVOKE_INVITE:
+            joined = await self._joined(batch)
+            if joined:
+                return joined
         outcomes = await self._request(batch)
         pairs = list(zip(batch, outcomes, strict=True))
         settled = [(action, outcome) for action, outcome in pairs if outcome.verdict is not Verdict.UNKNOWN]
@@ -295,6 +300,20 @@ class Applier:
         except TeamReadError as error:
             ended_by.append(error)
         return settled
+
+    async def _joined(self, batch: Sequence[Action]) -> list[Settled]:
+        """Those whose invitation is none any more, with that outcome.
+
+        The same request removes an account, files and devices with it. A revocation may have been held, or have waited,
+        for days: only a look just before it leaves tells that it is still an invitation.
+        """
+        found = await self._team.get_members(member_ids=[action.member_id for action in batch])
+        members = {member.member_id: member for member in found}
+        return [
+            (action, Outcome(verdict=Verdict.STALE, member=member, tag="no longer an invitation"))
+            for action in batch
+            if (member := members.get(action.member_id)) is not None and member.status is not Status.INVITED
+        ]
 
     async def _request(self, batch: Sequence[Action]) -> Sequence[Outcome]:
         async def note(job_id: str) -> None:
@@ -338,7 +357,7 @@ class Applier:
         if not actions:
             return []
         # Jobs first: one that ends between the two questions has shown its effect by the second.
-        running = await self._running_jobs(actions)
+        told = await self._ask_jobs(actions)
         invites = [action for action in actions if action.kind is ActionKind.INVITE]
         others = [action for action in actions if action.kind is not ActionKind.INVITE]
         found: list[Member] = []
@@ -358,23 +377,28 @@ class Applier:
                 member = by_external.get(action.changes.external_id) or by_email.get(action.changes.email)
             else:
                 member = by_id.get(action.member_id)
-            is_running = action.job_id in running
+            job = told.get(action.job_id, {})
+            verdict = settle(action, member, job_pending=job is None)
             outcome = Outcome(
-                verdict=settle(action, member, job_pending=is_running),
+                verdict=verdict,
                 member=member,
                 tag="reply lost",
-                hint="Dropbox is still at it" if is_running else "read back",
-                job_id=action.job_id if is_running else "",
+                hint="Dropbox is still at it" if job is None else "read back",
+                job_id=action.job_id if job is None else "",
             )
+            if job and verdict is Verdict.RETRY:
+                # No member, and the job says why: a read alone would only lead to asking the same again.
+                outcome = job.get(action.changes.email.lower(), outcome)
             looked.append((action, outcome))
         report.again = True
         return looked
 
-    async def _running_jobs(self, actions: Sequence[Action]) -> set[str]:
+    async def _ask_jobs(self, actions: Sequence[Action]) -> dict[str, Mapping[str, Outcome] | None]:
+        """By job; None: it still runs."""
         kinds = {action.job_id: action.kind for action in actions if action.job_id not in ("", IN_DOUBT)}
         if self._jobs is None:
-            return set()
-        return {job_id for job_id, kind in kinds.items() if await self._jobs.is_job_running(kind, job_id)}
+            return {}
+        return {job_id: await self._jobs.ask_job(kind, job_id) for job_id, kind in kinds.items()}
 
 
 def _batched(ready: Sequence[Action]) -> list[list[Action]]:

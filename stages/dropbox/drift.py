@@ -25,26 +25,38 @@ class DriftWatcher:
         self._clock = clock
 
     async def look(self) -> int:
-        """Reads the log from where it stood; returns how many persons were marked. TeamReadError changes nothing."""
+        """Reads the log from where it stood; returns how many persons and groups were marked. TeamReadError changes nothing."""
+        marked = await self._follow("drift", about_groups=False)
         async with self._journal.reading():
-            cursor = await self._journal.get("drift_cursor") or ""
-            since_text = await self._journal.get("drift_since")
+            has_groups = bool(await self._journal.groups.links())
+        return marked + (await self._follow("drift_groups", about_groups=True) if has_groups else 0)
+
+    async def _follow(self, key: str, *, about_groups: bool) -> int:
+        async with self._journal.reading():
+            cursor = await self._journal.get(f"{key}_cursor") or ""
+            since_text = await self._journal.get(f"{key}_since")
         since = datetime.fromisoformat(since_text) if since_text else self._clock.now() - OVERLAP
         marked = 0
         for _ in range(MAX_PAGES):
-            page = await self._team.events(cursor, since)
-            now = self._clock.now()
+            page = await self._team.events(cursor, since, about_groups=about_groups)
+            foreign = [event for event in page.events if not event.by_us]
             async with self._journal.transaction():
-                guids = await self._concerned([event for event in page.events if not event.by_us])
-                await self._journal.mark_dirty(guids, "drift", now)
+                if about_groups:
+                    # Whoever was put in or taken out, the group is read again as a whole.
+                    groups = {event.group_id for event in foreign if event.group_id}
+                    count = await self._journal.groups.doubt(sorted(groups))
+                else:
+                    guids = await self._concerned(foreign)
+                    await self._journal.mark_dirty(guids, "drift", self._clock.now())
+                    count = len(guids)
                 if page.reset_to is not None:
                     # The log starts anew from there: what it can't tell any more, a comparison finds.
                     cursor, since = "", page.reset_to
-                    await self._journal.put("drift_since", since.isoformat())
+                    await self._journal.put(f"{key}_since", since.isoformat())
                 else:
                     cursor = page.cursor
-                await self._journal.put("drift_cursor", cursor)
-            marked += len(guids)
+                await self._journal.put(f"{key}_cursor", cursor)
+            marked += count
             if page.reset_to is None and not page.more:
                 break
         return marked

@@ -21,14 +21,14 @@ _OPERATION = "reading the team's event log"
 
 
 class EventLog:
-    """Category `members` only: the log takes one category a request."""
+    """Categories `members` and `groups`, each with a cursor of its own: the log takes one category a request."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._own_apps: set[str] = set()
         self._app_names: dict[str, str] = {}  # apps seen in the log, by id
 
-    async def read(self, cursor: str, since: datetime) -> EventPage:
+    async def read(self, cursor: str, since: datetime, *, about_groups: bool = False) -> EventPage:
         """A page from `cursor`, else from `since`. A void cursor starts again from `since`. Raises TeamReadError.
 
         Where the log itself asks to start elsewhere, the page is empty and says so in `reset_to`.
@@ -45,7 +45,8 @@ class EventLog:
             if not (isinstance(answer, Refusal) and answer.tag == "bad_cursor"):
                 return self._page(answer)
         start = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        body = {"limit": PAGE_SIZE, "time": {"start_time": start}, "category": {".tag": "members"}}
+        category = "groups" if about_groups else "members"
+        body = {"limit": PAGE_SIZE, "time": {"start_time": start}, "category": {".tag": category}}
         return self._page(await self._client.call(routes.EVENTS, body, is_write=False))
 
     def _page(self, answer: Answer) -> EventPage:

@@ -8,13 +8,13 @@ refusal for somebody in it takes those out and sends the rest again. Nobody is d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import TeamReadError
 from pipeline.model import Json, Outcome, Verdict
 from stages.dropbox import routes
-from stages.dropbox.answer import LostReply, NotSent, Refusal, Reply
+from stages.dropbox.answer import LostReply, Refusal, Reply
 from stages.dropbox.classify import outcome_for
 from stages.dropbox.client import Client
 from stages.dropbox.group_reading import group_from, group_selector, list_group_members
@@ -28,6 +28,18 @@ TOO_LARGE = 413  # a proxy before the API; the vendor itself would say 400
 _NAMING_TAGS = frozenset({"users_not_found", "members_not_in_team"})
 _UNNAMED_TAGS = frozenset({"duplicate_user", "member_not_in_group"})
 _GROUP_HINT = "the group is read back before anything else is sent"
+
+
+_OPERATION = "changing a group's members"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """What came of one request: for whom it is over, who is to be sent again, and parts to be sent one by one."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    again: list[str] = field(default_factory=list)
+    suspects: list[list[str]] = field(default_factory=list)
 
 
 class GroupWriter:
@@ -85,53 +97,51 @@ class GroupWriter:
 
     async def _change(self, route: str, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
         settled: dict[str, Outcome] = {}
-        waiting = [list(dict.fromkeys(member_ids))]
-        while waiting:
-            part = waiting.pop()
-            if len(part) > self._size:
-                waiting += [part[self._size :], part[: self._size]]
-                continue
-            if part:
-                outcomes, again = await self._send(route, group_id, part)
-                settled |= outcomes
-                waiting += again[::-1]
+        pending = list(dict.fromkeys(member_ids))
+        suspects: list[list[str]] = []  # parts in which somebody is refused, and nobody said who
+        while pending or suspects:
+            if suspects:
+                part = suspects.pop()
+            else:
+                part, pending = pending[: self._size], pending[self._size :]
+            sent = await self._send(route, group_id, part)
+            settled |= sent.outcomes
+            pending = [*sent.again, *pending]
+            suspects += sent.suspects
         return [settled[member_id] for member_id in member_ids]
 
-    async def _send(
-        self, route: str, group_id: str, part: list[str]
-    ) -> tuple[dict[str, Outcome], list[list[str]]]:
-        """One request. What became of whom, and what has to be sent again, in parts."""
+    async def _send(self, route: str, group_id: str, part: list[str]) -> _Sent:
+        """One request."""
         answer = await self._client.call(route, _body(route, group_id, part), is_write=True)
         if isinstance(answer, Reply):
-            return dict.fromkeys(part, _changed(answer)), []
-        if isinstance(answer, NotSent):
-            return dict.fromkeys(part, _of_group(unwanted(answer, "changing a group's members"))), []
+            return _Sent(outcomes=dict.fromkeys(part, _changed(answer)))
+        if isinstance(answer, Refusal):
+            return await self._refused(answer, group_id, part)
         if isinstance(answer, LostReply):
-            # Too much at once may be why no answer came.
-            self._size = max(1, min(self._size, (len(part) + 1) // 2))
-            return dict.fromkeys(part, _of_group(unwanted(answer, "changing a group's members"))), []
-        return await self._refused(answer, group_id, part)
+            self._shrink(part)  # too much at once may be why no answer came
+        return _Sent(outcomes=dict.fromkeys(part, _of_group(unwanted(answer, _OPERATION))))
 
-    async def _refused(
-        self, refusal: Refusal, group_id: str, part: list[str]
-    ) -> tuple[dict[str, Outcome], list[list[str]]]:
+    async def _refused(self, refusal: Refusal, group_id: str, part: list[str]) -> _Sent:
         is_too_large = refusal.status == TOO_LARGE or (refusal.status == 400 and refusal.tag == BAD_REQUEST)
-        if len(part) == 1 and is_too_large:
-            self._size = MOST_MEMBERS_A_CALL  # its size was not what is wrong with it
-        if len(part) == 1 or not (is_too_large or refusal.tag in _NAMING_TAGS | _UNNAMED_TAGS):
-            return dict.fromkeys(part, _of_group(unwanted(refusal, "changing a group's members"))), []
+        if is_too_large and len(part) > 1:
+            self._shrink(part)
+            return _Sent(again=part)
         if is_too_large:
-            self._size = max(1, min(self._size, (len(part) + 1) // 2))
-            return {}, [part]
+            self._size = MOST_MEMBERS_A_CALL  # its size was not what is wrong with it
+        if len(part) == 1 or refusal.tag not in _NAMING_TAGS | _UNNAMED_TAGS:
+            return _Sent(outcomes=dict.fromkeys(part, _of_group(unwanted(refusal, _OPERATION))))
         if refusal.tag in _NAMING_TAGS:
             concerned = _named(refusal, part)
         else:
             concerned = await self._unneeded(refusal.route, group_id, part)
         if not concerned:
             middle = len(part) // 2
-            return {}, [part[:middle], part[middle:]]
+            return _Sent(suspects=[part[middle:], part[:middle]])
         outcomes = dict.fromkeys(concerned, outcome_for(refusal.route, refusal.tag))
-        return outcomes, [[one for one in part if one not in outcomes]]
+        return _Sent(outcomes=outcomes, again=[one for one in part if one not in outcomes])
+
+    def _shrink(self, part: Sequence[str]) -> None:
+        self._size = max(1, min(self._size, (len(part) + 1) // 2))
 
     async def _unneeded(self, route: str, group_id: str, part: Iterable[str]) -> list[str]:
         """Who is in the group already, or is not in it: the refusal says only that there is somebody."""

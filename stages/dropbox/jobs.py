@@ -6,12 +6,12 @@ that id down before the job is waited for: after a crash, nothing else could tel
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
-from pipeline.model import ActionKind
+from pipeline.model import ActionKind, Outcome
 
 Note = Callable[[str], Awaitable[None]]
 
@@ -38,7 +38,7 @@ async def tell(job_id: str) -> None:
 class JobReader(Protocol):
     """A team that can be asked about its jobs."""
 
-    async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
-        """Whether the job of such an action may still bring its effect. False: it has ended, well or not, or
-        nobody knows it any more. TeamReadError where Dropbox can't be asked.
+    async def ask_job(self, kind: ActionKind, job_id: str) -> Mapping[str, Outcome] | None:
+        """None: the job of such an action still runs. Else it has ended, well or not, or nobody knows it any more;
+        what it tells about invitations, by e-mail in lower case. TeamReadError where Dropbox can't be asked.
         """

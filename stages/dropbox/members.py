@@ -214,14 +214,18 @@ class MemberWriter:
                 return answer.body
         return _job_unknown("job_unfinished", job_id, f"the job did not end within {JOB_BOUND_SECONDS:.0f} s")
 
-    async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
+    async def ask_job(self, kind: ActionKind, job_id: str) -> Mapping[str, Outcome] | None:
         """See stages.dropbox.jobs."""
         route = routes.ADD_STATUS if kind is ActionKind.INVITE else routes.REMOVE_STATUS
         answer = await self._client.call(route, {"async_job_id": job_id}, is_write=False)
         if isinstance(answer, Refusal) and answer.status == 409:
-            return False  # unknown by now, or ended in a way that Dropbox can't tell: the members are read instead
+            return {}  # unknown by now, or ended in a way that Dropbox can't tell: the members are read instead
         reply = replied(answer, "asking after a job", TeamReadError)
-        return tag_of(reply.body) == "in_progress"
+        if tag_of(reply.body) == "in_progress":
+            return None
+        items = reply.body.get("complete") if isinstance(reply.body, dict) else None
+        told = {_item_email(item): _item_outcome(item, reply.request_id) for item in items or ()}
+        return {email: outcome for email, outcome in told.items() if outcome.verdict is not Verdict.UNKNOWN}
 
 
 def _job_unknown(tag: str, job_id: str, text: str) -> Outcome:

@@ -199,10 +199,14 @@ class MemoryTeam:
             self._read("list_group_members")
             yield everybody[start : start + self.page_size]
 
-    async def events(self, cursor: str, since: datetime) -> EventPage:
+    async def events(self, cursor: str, since: datetime, *, about_groups: bool = False) -> EventPage:
         self._read("events")
         start = int(cursor) if cursor else 0
-        events = tuple(event for event in self.log[start:] if cursor or event.at >= since)
+        events = tuple(
+            event
+            for event in self.log[start:]
+            if (cursor or event.at >= since) and event.kind.startswith("group") == about_groups
+        )
         return EventPage(events=events, cursor=str(len(self.log)), more=False)
 
     async def check(self) -> Sequence[Finding]:

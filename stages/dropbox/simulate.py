@@ -131,8 +131,8 @@ class SimulatedTeam:
         await self._know_members(group_id)
         yield sorted(self._groups.members[group_id])
 
-    async def events(self, cursor: str, since: datetime) -> EventPage:
-        return await self._team.events(cursor, since)
+    async def events(self, cursor: str, since: datetime, *, about_groups: bool = False) -> EventPage:
+        return await self._team.events(cursor, since, about_groups=about_groups)
 
     async def check(self) -> Sequence[Finding]:
         return await self._team.check()

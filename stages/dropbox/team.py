@@ -67,8 +67,8 @@ class HttpTeam:
     async def send_welcome(self, member_id: str) -> Outcome:
         return await self._writer.send_welcome(member_id)
 
-    async def is_job_running(self, kind: ActionKind, job_id: str) -> bool:
-        return await self._writer.is_job_running(kind, job_id)
+    async def ask_job(self, kind: ActionKind, job_id: str) -> Mapping[str, Outcome] | None:
+        return await self._writer.ask_job(kind, job_id)
 
     def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
         return group_reading.list_groups(self._client)
@@ -96,8 +96,8 @@ class HttpTeam:
     async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
         return await self._groups.remove(group_id, member_ids)
 
-    async def events(self, cursor: str, since: datetime) -> EventPage:
-        return await self._log.read(cursor, since)
+    async def events(self, cursor: str, since: datetime, *, about_groups: bool = False) -> EventPage:
+        return await self._log.read(cursor, since, about_groups=about_groups)
 
     async def check(self) -> Sequence[Finding]:
         return await check_team(self._client, self._log, self._clock)

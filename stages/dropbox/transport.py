@@ -5,6 +5,7 @@ It sends one POST and says what came back, or how it failed: before anything lef
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipeline.errors import DropboxSetupError
 from stages.dropbox.options import DropboxOptions
 
 CONNECT_SECONDS = 20.0
+LARGE_BODY_BYTES = 1_000_000
 CUT_HANDSHAKES_ARE_TLS = 3  # in a row; fewer may be an overloaded server
 TLS_NEEDED = "TLS 1.2 needed"
 
@@ -51,7 +53,9 @@ class Transport:
         operation = f"connecting to {self._options.base_url}"
         session = self._opened()
         try:
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            # aiohttp wants large bodies as streams.
+            data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
+            async with session.post(url, data=data, headers=headers, allow_redirects=False) as response:
                 self._handshakes_cut = 0
                 raw = await response.read()
                 return RawReply(status=response.status, headers=dict(_lowered(response.headers)), body=raw)

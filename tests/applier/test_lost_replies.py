@@ -3,9 +3,11 @@
 (behaviour.md §7: no second invitation, no double suspension, no action lost; API sheet, section 5.4)
 """
 
+import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from pipeline.model import ActionKind, State
@@ -16,15 +18,7 @@ pytestmark = pytest.mark.anyio
 NewWorld = Callable[..., Awaitable[World]]
 
 WITHOUT_EFFECT = ("drop_before", "500_before", "503", "timeout", "html")
-WITH_EFFECT = (
-    "drop_after",
-    "500_after",
-    "503_after",
-    "timeout_after",
-    "html_after",
-    "truncated_json",
-    "empty_body",
-)
+WITH_EFFECT = ("drop_after", "500_after", "timeout_after", "truncated_json")
 OTHER_TEAM, PAIRED = "p3@example.test", "p11@example.test"
 
 
@@ -93,17 +87,21 @@ ONCE = {"users": {"leave_settle_seconds": 0, "reinvite_days": 1}}
 
 async def _ended(world: World) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Quiet, agreed, and what it came to."""
-    # Past what a welcome mail of the next day would be sent for.
     await world.run_until_quiet()
     assert await world.disagreements() == []
     return world.effects(), world.states()
 
 
-async def _expected(new_world: NewWorld, case: str, **options: Any) -> tuple[Any, Any]:
-    world = await new_world(**ONCE, **options)
-    await CASES[case][0](world)
-    await world.run(full=True)
-    return await _ended(world)
+_without_trouble: dict[str, tuple[Any, Any]] = {}
+
+
+async def _expected(new_world: NewWorld, case: str) -> tuple[Any, Any]:
+    if case not in _without_trouble:
+        world = await new_world(**ONCE)
+        await CASES[case][0](world)
+        await world.run(full=True)
+        _without_trouble[case] = await _ended(world)
+    return copy.deepcopy(_without_trouble[case])
 
 
 @pytest.mark.parametrize("kind", [*WITHOUT_EFFECT, *WITH_EFFECT])
@@ -136,7 +134,6 @@ async def test_the_process_dies_before_the_reply_comes(new_world: NewWorld, case
     effects, states = await _expected(new_world, case)
     world = await new_world(**ONCE)
     await prepare(world)
-    await world.run(full=True) if case == "never" else None
     world.fault(kind, route)
     outage = world.fault("500_before", "get_info_v2", count=None, skip=0)
     listed = await world.run(full=True)
@@ -235,18 +232,16 @@ async def test_a_job_is_waited_for_and_never_asked_for_again(new_world: NewWorld
     await _batch(world)
     await world.run_until_quiet()
     assert await world.disagreements() == []
-    # Longer than a call waits for, the members tell instead: then those who failed are asked for once more.
-    asked = [[one["member_email"] for one in body["new_members"]] for body in world.requests("add_v2")]
-    assert len(asked[0]) == 20
-    assert all(set(more) <= {OTHER_TEAM, PAIRED} for more in asked[1:])
-    assert len(asked) <= 2
+    (asked,) = world.requests("add_v2")
+    assert len(asked["new_members"]) == 20
     assert {one.email for one in await world.open(State.FAILED)} == {OTHER_TEAM, PAIRED}
     assert set(world.effects()["welcome_mails"].values()) == {1}
 
 
 async def test_a_person_with_a_job_under_way_is_not_decided_about(new_world: NewWorld):
-    world = await new_world(switches={**JOBS, "async_polls": 90, "async_effect": "completion"}, **ONCE)
+    world = await new_world(**ONCE)
     await world.settled("bob", "cid")
+    world.simulator.team.switch(**JOBS, async_polls=90, async_effect="completion")
     guid = world.person("ann")
     first = await world.run()
     assert int(first.code) == -17
@@ -299,12 +294,10 @@ async def test_a_job_whose_id_is_lost(new_world: NewWorld, route: str, effect: s
     assert set(world.effects()["wipes"].values()) == {1}
 
 
-@pytest.mark.parametrize("polls", [30, 300])
+@pytest.mark.parametrize("polls", [5, 70])
 @pytest.mark.parametrize("name", ["invite", "remove"])
 async def test_a_crash_while_a_job_runs_sends_nothing_again(new_world: NewWorld, name: str, polls: int):
     """The job's id is on disk before the job is waited for."""
-    import anyio
-
     world = await new_world(**ONCE)
     prepare, route = CASES[name]
     await prepare(world)

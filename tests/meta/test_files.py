@@ -129,13 +129,18 @@ def test_the_patterns_catch_what_they_are_for() -> None:
         assert not INDEX.search(text), text
 
 
-# --- the lock -----------------------------------------------------------------------------------------------
+# --- the locks ----------------------------------------------------------------------------------------------
+
+LOCK, KERBEROS = "requirements.lock", "requirements-kerberos.lock"
+"""The second holds what the extra needs beyond the first: source only, and never part of the demo."""
+BUILD = "requirements-kerberos-build.lock"
 
 
-def _blocks() -> list[list[str]]:
-    """Each requirement of the lock with its hashes."""
+def _blocks(*names: str) -> list[list[str]]:
+    """Each requirement of these locks with its hashes."""
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
     blocks: list[list[str]] = []
-    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         if not line.startswith(" "):
@@ -145,12 +150,13 @@ def _blocks() -> list[list[str]]:
 
 
 def _locked() -> dict[str, Requirement]:
-    found = [Requirement(block[0]) for block in _blocks()]
+    found = [Requirement(block[0]) for block in _blocks(LOCK, KERBEROS)]
     return {canonicalize_name(one.name): one for one in found}
 
 
-def test_the_lock_pins_every_package_with_hashes_and_has_no_options() -> None:
-    for block in _blocks():
+@pytest.mark.parametrize("name", [LOCK, KERBEROS, BUILD])
+def test_the_lock_pins_every_package_with_hashes_and_has_no_options(name: str) -> None:
+    for block in _blocks(name):
         assert not block[0].startswith("-"), block[0]
         requirement = Requirement(block[0])
         assert requirement.url is None, block[0]
@@ -161,7 +167,7 @@ def test_the_lock_pins_every_package_with_hashes_and_has_no_options() -> None:
 
 
 def test_the_lock_names_each_package_once() -> None:
-    names = [canonicalize_name(Requirement(block[0]).name) for block in _blocks()]
+    names = [canonicalize_name(Requirement(block[0]).name) for block in _blocks(LOCK, KERBEROS)]
     assert len(names) == len(set(names))
 
 
@@ -215,6 +221,11 @@ def test_the_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
         if name not in {"ad-connector", "dropbox-ad-connector"} and _is_needed_here(name)
     }
     assert not missing, f"not in the lock: {sorted(missing)}"
+
+
+def test_what_comes_as_source_only_is_in_no_other_lock_than_its_own() -> None:
+    assert "gssapi" not in {Requirement(block[0]).name for block in _blocks(LOCK)}
+    assert {"gssapi"} <= {Requirement(block[0]).name for block in _blocks(KERBEROS)}
 
 
 def _is_needed_here(name: str) -> bool:

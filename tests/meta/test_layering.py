@@ -54,6 +54,11 @@ RULES = (
     Rule("pipeline/__main__.py", ("pipeline.cli",)),
     Rule("pipeline/__init__.py", ()),
     Rule("pipeline/", INNER, ("anyio", "structlog")),
+    Rule(
+        "stages/directory/kerberos.py",
+        (*PORTS, "stages.directory.faults", "stages.directory.kerberos_faults"),
+        ("cryptography", "gssapi"),
+    ),
     Rule("stages/directory/", (*PORTS, "stages.directory"), ("anyio", "dns", "ldap3")),
     Rule("stages/dropbox/", (*PORTS, "stages.dropbox"), ("aiohttp", "anyio", "pydantic", "tenacity")),
     Rule("stages/mail/", (*PORTS, "stages.mail"), ("aiosmtplib", "anyio", "jinja2")),

@@ -459,3 +459,35 @@ async def test_what_follows_a_recovery_that_had_to_wait_for_a_seat_is_not_lost(w
     await world.run()
     assert world.member("ann").surname == "Lee"
     assert world.status("ann") == "active"
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_who_was_hidden_when_the_journal_was_lost_and_then_leaves_is_suspended(
+    world: World, full: bool
+) -> None:
+    """Never seen as listed, and still a leaver: the group no longer holds them."""
+    ann, *_ = world.people("ann", "bob", "cid", "dan")
+    await settled(world)
+    world.directory.move_out_of_sight(ann)
+    world.lose_journal()
+    await world.run()
+    world.directory.remove_member(world.group, ann)
+    for _ in range(3):
+        world.clock.turn(minutes=2)
+        await world.run(full=full)
+    assert world.effects() == [("suspend", "ann@example.test")]
+
+
+async def test_a_revocation_does_not_remove_who_has_joined_while_it_was_held(new_world: Make) -> None:
+    """The same request removes an account with its files: held for days, it is not what was decided any more."""
+    world = new_world(safety={"max_leavers": "0", "min_leavers_allowed": 0})
+    ann, *_ = world.people("ann", "bob", "cid", "dan")
+    await world.run()
+    world.directory.disable(ann)
+    assert (await world.run()).code is ExitCode.BRAKE
+    world.accept_all()
+    (digest,) = await world.held()
+    await world.approve(digest)
+    await world.run()
+    assert ("remove", "ann@example.test") not in world.effects()
+    assert world.status("ann") in ("active", "suspended")

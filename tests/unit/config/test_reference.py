@@ -62,7 +62,7 @@ def test_a_wrong_command_line_is_2(capsys: object) -> None:
 
 INTERFACE = """
 simulation
-directory.servers directory.domain directory.auth directory.username directory.password directory.ca_file
+directory.servers directory.domain directory.auth directory.username directory.password directory.keytab directory.ccache directory.ca_file
 directory.start_tls directory.change_source directory.poll_seconds directory.notify directory.timeout_seconds
 users.sync_group users.email_attribute users.manage_existing users.on_delete users.delete_grace_days
 users.invited_leavers users.expired_is_disabled users.wipe_data users.send_welcome_email users.reinvite_days

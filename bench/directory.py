@@ -1,0 +1,216 @@
+"""What reading the directory costs: first load, empty poll, one change; by the number of people in nested groups.
+
+Every measurement is made in a process of its own (`python -m bench.directory`), so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import anyio
+
+from bench.figure import Figure
+from sandbox.certificates import Authority
+from sandbox.domain import DomainFacts
+from sandbox.samba import SambaDomain, missing_for_samba
+from sandbox.samba_admin import DomainAdministrator
+from stages.directory.ldap import LdapDirectory, SystemClock
+from stages.directory.line import Line
+from stages.directory.options import DirectoryOptions
+from stages.directory.poller import Poller, PollOptions
+from state.journal import Journal
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES, LARGE = (1_000, 10_000), 100_000
+PEOPLE_A_GROUP = 500
+LOADS, EMPTY_POLLS, CHANGES = 3, 21, 11
+SYNC_GROUP = "Bench"
+
+Sample = dict[str, float]
+
+
+def measure(full: bool) -> list[Figure]:
+    if missing := missing_for_samba():
+        print(f"directory: not measured. {missing}")
+        return []
+    sizes = (*SIZES, LARGE) if full else SIZES
+    found = {size: _measure(size) for size in sizes}
+    base = found[sizes[0]]
+    figures = []
+    for size in sizes:
+        for name, value in found[size].items():
+            what, unit = name.rsplit(", ", 1)
+            goal = _goal(what, unit, size)
+            figures.append(
+                Figure(
+                    name=f"{what}, {unit}, {size:,} people",
+                    value=value,
+                    unit=unit,
+                    beside="" if size == sizes[0] else f"{sizes[0]:,} people",
+                    ratio=0.0 if size == sizes[0] or not base.get(name) else value / base[name],
+                    goal=goal,
+                    note=_NOTES.get(what, ""),
+                )
+            )
+    return figures
+
+
+_NOTES = {
+    "first load": f"new journal, median of {LOADS} processes, Samba on the same machine",
+    "empty poll": f"median of {EMPTY_POLLS}",
+    "one change": f"one person's e-mail, median of {CHANGES}",
+    "one leaver": f"one person out of a nested group, median of {CHANGES}",
+    "empty poll by sequence numbers": f"median of {EMPTY_POLLS}",
+}
+
+
+def _goal(what: str, unit: str, size: int) -> str:
+    if what == "empty poll" and unit == "LDAP requests":
+        return "1"
+    if what == "first load" and unit == "MB at its peak" and size == LARGE:
+        return "< 300"
+    return ""
+
+
+def _measure(size: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        domain = SambaDomain(
+            folder / "dc",
+            Authority(folder / "ca"),
+            cache=ROOT / ".sandbox" / "cache",
+            store="mdb" if size > 5_000 else "tdb",
+        )
+        domain.start_blocking()
+        try:
+            with domain.administrator() as admin:
+                admin.create_group(SYNC_GROUP)
+                everybody = admin.create_group("Bench Everybody")
+                admin.add_members(SYNC_GROUP, everybody)
+                dn = admin.dn(everybody)
+            domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
+            loads = [_child(domain.facts, folder / f"{number}.db", "load") for number in range(LOADS)]
+            polls = _child(domain.facts, folder / "0.db", "poll")
+            numbers = _child(domain.facts, folder / "usn.db", "numbers") if size < LARGE else {}
+        finally:
+            domain.stop_blocking()
+    for sample in loads:
+        if sample.pop("people") != size:
+            raise AssertionError(f"the first load found other than {size} people")
+    return {**{name: median(sample[name] for sample in loads) for name in loads[0]}, **polls, **numbers}
+
+
+def _child(facts: DomainFacts, journal: Path, what: str) -> Sample:
+    order = {"address": facts.address, "ca_file": str(facts.ca_file), "journal": str(journal), "what": what}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "bench.directory"],
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the measuring process failed:\n{done.stderr[-2000:]}")
+    sample: Sample = json.loads(done.stdout)
+    return sample
+
+
+# ------------------------------------------------------------------------------------------- in the measuring process
+
+
+class _Counter:
+    """Counts what leaves: every search of every connection."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        search = Line.search_blocking
+
+        def counted(line: Line, request: Any) -> Any:
+            self.requests += 1
+            return search(line, request)
+
+        Line.search_blocking = counted  # type: ignore[method-assign]
+
+
+async def _run(order: dict[str, str]) -> Sample:
+    counter = _Counter()
+    facts = DomainFacts(order["address"], Path(order["ca_file"]))
+    options = DirectoryOptions(
+        servers=(facts.ldaps_url,),
+        username=facts.service_account,
+        password=facts.service_password,
+        ca_file=order["ca_file"],
+        timeout_seconds=60,
+        change_source="usn" if order["what"] == "numbers" else "dirsync",
+    )
+    directory = LdapDirectory(options)
+    journal = await Journal.open(order["journal"])
+    poller = Poller(directory, journal, SystemClock(), PollOptions(sync_group=SYNC_GROUP))
+    try:
+        if order["what"] == "load":
+            sample = await _timed(poller, counter, "first load")
+            async with journal.reading():
+                people = await journal.mirror.count_listed()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            return {**sample, "first load, MB at its peak": peak, "people": people}
+        await poller.poll()
+        if order["what"] == "numbers":
+            await poller.poll()  # by the second quiet one it knows that nothing is in flight
+            return await _medians(
+                poller, counter, "empty poll by sequence numbers", EMPTY_POLLS, lambda _: None
+            )
+        samples = await _medians(poller, counter, "empty poll", EMPTY_POLLS, lambda _: None)
+        with DomainAdministrator(facts) as admin:
+            samples |= await _medians(
+                poller,
+                counter,
+                "one change",
+                CHANGES,
+                lambda number: admin.modify("p000001", mail=f"changed{number}@example.test"),
+            )
+            members = admin.members("Bulk 001")
+            samples |= await _medians(
+                poller,
+                counter,
+                "one leaver",
+                CHANGES,
+                lambda number: admin.remove_members("Bulk 001", members[number]),
+            )
+        return samples
+    finally:
+        await journal.close()
+        await directory.close()
+
+
+async def _medians(
+    poller: Poller, counter: _Counter, what: str, count: int, prepare: Callable[[int], None]
+) -> Sample:
+    samples = []
+    for number in range(count):
+        prepare(number)
+        samples.append(await _timed(poller, counter, what))
+    return {name: median(sample[name] for sample in samples) for name in samples[0]}
+
+
+async def _timed(poller: Poller, counter: _Counter, what: str) -> Sample:
+    requests, wall, cpu = counter.requests, time.perf_counter(), time.process_time()
+    await poller.poll()
+    return {
+        f"{what}, LDAP requests": counter.requests - requests,
+        f"{what}, ms": (time.perf_counter() - wall) * 1000,
+        f"{what}, ms of our CPU": (time.process_time() - cpu) * 1000,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(anyio.run(_run, json.load(sys.stdin))))

@@ -29,7 +29,6 @@ from stages.directory.poller import Poller, PollOptions
 from state.journal import Journal
 
 CACHE = Path(__file__).resolve().parents[1] / ".sandbox" / "cache"
-PEOPLE = 60
 OTHER = {"dc1": "dc2", "dc2": "dc1"}
 
 
@@ -50,11 +49,12 @@ class Outcome:
 
 
 class Failover:
-    def __init__(self, pair: ReplicaPair, folder: Path, source: str, seed: int) -> None:
+    def __init__(self, pair: ReplicaPair, folder: Path, source: str, seed: int, people: int) -> None:
         self._pair = pair
         self._folder = folder
         self._source = source
         self._random = random.Random(seed)
+        self._count = people
         self._clock = HandClock()
         self._admins = {name: pair.administrator(name) for name in OTHER}
         self._down = ""
@@ -87,7 +87,8 @@ class Failover:
         self._root = admin.create_group("Fail Over", members=self._groups)
         admin.add_members(self._groups[0], self._groups[1])
         self._people = [
-            admin.create_user(f"Fail {number}", mail=f"fail{number}@example.test") for number in range(PEOPLE)
+            admin.create_user(f"Fail {number}", mail=f"fail{number}@example.test")
+            for number in range(self._count)
         ]
         self._home: dict[str, str] = {}
         for number, person in enumerate(self._people):
@@ -260,19 +261,23 @@ class Failover:
             await directory.close()
 
 
-async def _run_inside(source: str, seed: int) -> Outcome:
+async def _run_inside(source: str, seed: int, people: int) -> Outcome:
     pair = ReplicaPair(CACHE)
     try:
         await anyio.to_thread.run_sync(pair.open_blocking)
         with tempfile.TemporaryDirectory() as folder:
-            return await Failover(pair, Path(folder), source, seed).run()
+            return await Failover(pair, Path(folder), source, seed, people).run()
     finally:
         pair.close_blocking()
 
 
-def fail_over(source: str, seed: int) -> Outcome:
+def fail_over(source: str, seed: int, people: int) -> Outcome:
     """Runs it in a namespace of its own. RuntimeError with what the run said when it could not be carried out."""
-    done = in_namespace("bench.failover", ["--inside", "--source", source, "--seed", str(seed)], seconds=600)
+    done = in_namespace(
+        "bench.failover",
+        ["--inside", "--source", source, "--seed", str(seed), "--people", str(people)],
+        seconds=600,
+    )
     if done.returncode:
         raise RuntimeError(f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
     sys.stderr.write(done.stderr)
@@ -283,17 +288,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.failover")
     parser.add_argument("--source", choices=("dirsync", "usn"), default="dirsync")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        outcome = anyio.run(_run_inside, options.source, options.seed)
+        outcome = anyio.run(_run_inside, options.source, options.seed, options.people)
         gc.collect()
         print(json.dumps(asdict(outcome)))
         return 0
     if missing := missing_for_replicas():
         print(missing, file=sys.stderr)
         return 2
-    outcome = fail_over(options.source, options.seed)
+    outcome = fail_over(options.source, options.seed, options.people)
     print(json.dumps(asdict(outcome), indent=1))
     return 1 if outcome.faults else 0
 

@@ -27,7 +27,7 @@ from sandbox.domain import (
     DomainFacts,
 )
 from sandbox.samba import DomainAdministrator, SambaError, missing_for_samba
-from sandbox.samba_host import SAMBA, change_files
+from sandbox.samba_host import SAMBA, change_files, template_name
 
 # In the namespace only: always the same, since Samba writes absolute paths into its files.
 HOME = Path("/mnt/pair")
@@ -124,10 +124,8 @@ class ReplicaPair:
 
     def open_blocking(self) -> None:
         """Both run, and have replicated once in each direction."""
-        key = hashlib.sha256(
-            Path(__file__).read_bytes() + repr((SAMBA.stat().st_size, SAMBA.stat().st_mtime_ns)).encode()
-        )
-        template = self._cache / f"replicas-{key.hexdigest()[:12]}.tar"
+        key = hashlib.sha256(Path(__file__).read_bytes() + template_name().encode()).hexdigest()
+        template = self._cache / f"replicas-{key[:12]}.tar"
         if template.exists():
             with tarfile.open(template) as archive:
                 archive.extractall(HOME, filter="fully_trusted")

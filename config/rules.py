@@ -56,7 +56,8 @@ def _directory(directory: Directory) -> Iterator[Fault]:
             yield Fault(("directory.ccache", "directory.keytab"), "can't be used together with a keytab")
         if directory.keytab and not directory.username:
             yield Fault(
-                ("directory.username", "directory.keytab"), "is needed with a keytab: the name whose key it holds"
+                ("directory.username", "directory.keytab"),
+                "is needed with a keytab: the name whose key it holds",
             )
         return
     for name in ("keytab", "ccache"):

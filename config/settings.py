@@ -96,7 +96,9 @@ class Directory(Section):
     domain: Annotated[str, AfterValidator(values.domain)] = key(
         "", "instead of servers: servers are found by DNS SRV"
     )
-    auth: Literal["simple", "kerberos"] = key("simple", "by password, or by ticket (an extra); inside TLS, both")
+    auth: Literal["simple", "kerberos"] = key(
+        "simple", "by password, or by ticket (an extra); inside TLS, both"
+    )
     username: Text = key("", "the account that reads the directory", example="svc-dropbox@example.test")
     password: Annotated[InstanceOf[Secret], _secret_at("directory.password")] = key(
         "env:AD_PASSWORD", "its password, by reference; not used with kerberos"

@@ -6,7 +6,7 @@ is a fault of ours. Raises JournalError (-20) for what the disk refuses. `copy_t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -174,7 +174,7 @@ class GroupsPort(Protocol):
         seen_at: datetime | None,
     ) -> None: ...
     async def release(self, actions: Sequence[tuple[Action, int]]) -> None: ...
-    async def ready(self) -> list[Action]: ...
+    async def ready(self, kinds: Collection[ActionKind]) -> list[Action]: ...
     async def set_group_id(self, group_guid: str, group_id: str) -> None: ...
 
 

@@ -167,7 +167,8 @@ def _write_container_access(samdb: Any, readers: list[str]) -> None:
         if not found:
             raise LookupError(f"no account named {name}")
         sid = ndr_unpack(security.dom_sid, found[0]["objectSid"][0])
-        sddl += f"(A;;RPLC;;;{sid})"
+        # Inherited: a tombstone that came by replication has no rights of its own that an ordinary account could use.
+        sddl += f"(A;CI;RPLC;;;{sid})"
     descriptor = security.descriptor.from_sddl(sddl, security.dom_sid(samdb.get_domain_sid()))
     message = ldb.Message(ldb.Dn(samdb, f"CN=Deleted Objects,{samdb.domain_dn()}"))
     message["nTSecurityDescriptor"] = ldb.MessageElement(

@@ -1,7 +1,6 @@
 """The planner: reads the members in question, asks `decide`, and writes what is wanted ahead into the outbox.
 
-It holds no rule of its own: what is to be done stands in `pipeline.core.plan`, what may be sent in
-`pipeline.core.brake`, in which order in `pipeline.core.ordering`.
+It holds no rule of its own: what is to be done stands in `pipeline.core.plan`.
 """
 
 from __future__ import annotations
@@ -11,19 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
+from pipeline.core.brake import BrakePolicy, HeldSet
 from pipeline.core.exclusion import Exclusions
 from pipeline.core.identity import LEGACY_PREFIX, Candidates, match
 from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
 from pipeline.core.nesting import Nesting
-from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.core.plan import Decision, Note, Policy, Subject, decide, label_of
 from pipeline.core.settle import is_under_way
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
 from pipeline.ports import Clock, Team
-from pipeline.records import Dirty, HeldRecord, Link, Node, Pin
+from pipeline.records import Dirty, Link, Node, Pin
+from stages.member_reader import MemberReader
+from stages.release import Release
 
 BATCH = 500
 
@@ -83,10 +83,13 @@ class _Facts:
 
 class Planner:
     def __init__(self, team: Team, journal: Journal, clock: Clock, options: PlannerOptions) -> None:
-        self._team = team
         self._journal = journal
         self._clock = clock
         self._options = options
+        self._release = Release(journal, clock, options.brake)
+        self._reader = MemberReader(
+            team, journal, map_node=self._map, adopts_legacy=options.policy.adopt_legacy
+        )
 
     @property
     def rules(self) -> str:
@@ -138,79 +141,16 @@ class Planner:
                 return decided
             guids = [mark.guid for mark in marks]
             # Who was invited while the team was listed may be missing in the listing.
-            await self._refresh(await self._without_member(guids) if fresh else guids)
+            await self._reader.refresh(await self._reader.without_member(guids) if fresh else guids)
             left_for_later = await self._decide(pass_id, nesting, marks, report)
             deferred |= left_for_later
             decided += len(marks) - len(left_for_later)
             report.decided += len(marks) - len(left_for_later)
 
-    # --- what the team says now
-
-    async def _without_member(self, guids: Sequence[str]) -> list[str]:
-        """Those whose link leads to a member that the journal does not show."""
-        async with self._journal.reading():
-            links = await self._journal.links.of(guids)
-            known = await self._journal.members.by_id(link.member_id for link in links.values())
-        return [guid for guid, link in links.items() if link.member_id not in known]
-
-    async def _refresh(self, guids: Sequence[str]) -> None:
-        """Reads the members that these persons have or might have. TeamReadError ends the pass."""
-        if not guids:
-            return
-        async with self._journal.reading():
-            nodes = await self._journal.mirror.nodes(guids)
-            links = await self._journal.links.of(guids)
-        member_ids = [link.member_id for link in links.values()]
-        searched = [
-            node
-            for guid, node in nodes.items()
-            if guid not in links and node.listed and node.entry.kind is Kind.USER
-        ]
-        mapped = [self._map(node) for node in searched]
-        external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
-        if self._options.policy.adopt_legacy:
-            external_ids += [f"{LEGACY_PREFIX}{node.entry.sid}" for node in searched if node.entry.sid]
-        emails = [one.profile.email for one in mapped if one.profile.email]
-        found: list[Member] = []
-        if member_ids or external_ids or emails:
-            found += await self._team.get_members(
-                member_ids=member_ids, external_ids=external_ids, emails=emails
-            )
-        ids = {member.member_id for member in found}
-        async with self._journal.reading():
-            stale = set(member_ids)
-            for members in (await self._journal.members.by_email(emails)).values():
-                stale |= {member.member_id for member in members}
-            for members in (await self._journal.members.by_external_id(external_ids)).values():
-                stale |= {member.member_id for member in members}
-        # Not found under the old e-mail or external id: changed, gone, or removed (Dropbox may resolve removed
-        # members by their id only). What is not found by id either must not be matched any more.
-        doubtful = sorted(stale - ids - set(member_ids))
-        if doubtful:
-            found += await self._team.get_members(member_ids=doubtful)
-            ids = {member.member_id for member in found}
-        async with self._journal.transaction():
-            await self._journal.members.forget(stale - ids)
-            await self._journal.members.save(found)
-        missing_links = [guid for guid, link in links.items() if link.member_id not in ids]
-        if missing_links:
-            await self._search_again(nodes, missing_links)
-
-    async def _search_again(self, nodes: Mapping[str, Node], guids: Sequence[str]) -> None:
-        """The linked account is gone for good: the person may have another one by now."""
-        mapped = [self._map(nodes[guid]) for guid in guids if guid in nodes and nodes[guid].listed]
-        external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
-        emails = [one.profile.email for one in mapped if one.profile.email]
-        if not external_ids and not emails:
-            return
-        found = await self._team.get_members(external_ids=external_ids, emails=emails)
-        async with self._journal.transaction():
-            await self._journal.members.save(found)
+    # --- decide
 
     def _map(self, node: Node) -> Mapped:
         return profile_of(node.entry, external_id_format=self._options.external_id_format)
-
-    # --- decide
 
     async def _decide(
         self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport
@@ -427,65 +367,10 @@ class Planner:
                 approved=approved,
             )
 
-    # --- brake and order
-
     async def release(self, report: PlanReport, selection: Selection | None = None) -> bool:
-        """Lets the applier take what the brake lets pass, in a working order; holds the rest. True: something is held."""
-        now = self._clock.now()
-        journal = self._journal
-        async with journal.transaction():
-            actions = {
-                action.id: action
-                for action in await journal.outbox.unreleased()
-                if selection is None or selection.allows(action)
-            }
-            if not actions:
-                report.held = ()
-                return False
-            nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
-            members = await journal.members.by_id(
-                {action.member_id for action in actions.values() if action.member_id}
-            )
-            kinds = [
-                ActionKind.SUSPEND,
-                ActionKind.REMOVE,
-                ActionKind.REVOKE_INVITE,
-                ActionKind.UPDATE,
-                ActionKind.INVITE,
-            ]
-            sent = await journal.outbox.sent_since(now - self._options.brake.window, kinds)
-            counts = count_window([_sent(action) for action in sent], now=now, policy=self._options.brake)
-            result = apply_brake(
-                [
-                    _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
-                    for action in actions.values()
-                ],
-                counts,
-                await journal.links.count_managed(),
-                self._options.brake,
-                first_pass=await journal.count_real_passes() == 0,
-            )
-            report.held = result.held
-            for held in result.held:
-                await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
-            released = [actions[item.ref] for item in result.released]
-            ordered = order([_planned(action, members.get(action.member_id)) for action in released])
-            await journal.outbox.release(_with_predecessors(ordered, actions))
-            await self._fail_swaps(ordered, actions, now)
-        return bool(result.held)
-
-    async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
-        for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
-            action = replace(
-                actions[one.ref], state=State.PLANNED
-            )  # a held one was released by the brake just now
-            await self._journal.outbox.settle(
-                action,
-                State.FAILED,
-                now,
-                error="e-mail swap: the address is held by somebody whose own change needs this one first",
-                hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
-            )
+        """Lets go what the brake lets pass, holds the rest. True: something is held."""
+        report.held = await self._release.let_go(selection.allows if selection else None)
+        return bool(report.held)
 
 
 def _is_being_sent(open_actions: Mapping[str, Sequence[Action]]) -> bool:
@@ -500,74 +385,4 @@ def _shown(member: Member | None) -> Profile:
         given_name=member.given_name,
         surname=member.surname,
         external_id=member.external_id,
-    )
-
-
-def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[tuple[Action, int | None]]:
-    """Each action with the one that frees the address it takes: side by side they could overtake each other."""
-    freed_by = {one.frees: one.ref for one in ordered.sequence if one.frees}
-    return [
-        (
-            actions[one.ref],
-            before if one.takes and (before := freed_by.get(one.takes)) not in (None, one.ref) else None,
-        )
-        for one in ordered.sequence
-    ]
-
-
-def _planned(action: Action, member: Member | None) -> Planned:
-    return Planned(
-        guid=action.guid,
-        kind=action.kind,
-        changes=action.changes,
-        member_email=member.email if member else "",
-        seen_at=action.seen_at,
-        ref=action.id,
-    )
-
-
-def _brake_item(action: Action, node: Node | None, member: Member | None) -> BrakeItem:
-    # Only names and the external id are no change of e-mail; the brake counts those that are.
-    is_email_change = (
-        action.kind is ActionKind.UPDATE
-        and action.changes.email
-        and (member is None or member.email != action.changes.email)
-    )
-    return BrakeItem(
-        guid=action.guid,
-        kind=action.kind,
-        new_email=action.changes.email if is_email_change else "",
-        cause=action.cause,
-        dn=node.entry.dn if node else "",
-        seen_at=action.seen_at,
-        approved=action.approved,
-        ref=action.id,
-    )
-
-
-def _sent(action: Action) -> Sent:
-    is_update = action.kind is ActionKind.UPDATE
-    at = action.sent_at
-    assert at is not None
-    return Sent(
-        guid=action.guid,
-        kind=action.kind,
-        at=at,
-        new_email=action.changes.email if is_update else "",
-        approved=action.approved,
-    )
-
-
-def _record(held: HeldSet, now: datetime) -> HeldRecord:
-    return HeldRecord(
-        hash=held.hash,
-        kind=held.subject.value,
-        at=now,
-        wanted=held.wanted,
-        limit_text=held.rule,
-        clusters=tuple(
-            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
-            for cluster in held.clusters
-        ),
-        items=tuple((item.guid, item.kind.value) for item in held.items),
     )

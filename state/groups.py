@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from pipeline.core.groups import WantedGroup
 from pipeline.core.transitions import check_transition
-from pipeline.model import Action, State, TeamGroup
+from pipeline.model import Action, ActionKind, State, TeamGroup
 from pipeline.records import GroupLink
 from state.database import Database, Row, dump, stamp
 from state.dispatch import OPEN, action_of
@@ -208,15 +208,19 @@ class Groups:
             [(wave, action.id) for action, wave in actions],
         )
 
-    async def ready(self) -> list[Action]:
-        """Released writes, in the order of their waves."""
+    async def ready(self, kinds: Collection[ActionKind]) -> list[Action]:
+        """Released writes of these kinds, in the order of their waves."""
+        names = sorted(kind.value for kind in kinds)
         rows = await self._database.fetch(
-            f"SELECT * FROM action WHERE group_guid <> '' AND {OPEN} AND state = 'planned' AND released = 1 ORDER BY ordinal, id"
+            f"SELECT * FROM action WHERE group_guid <> '' AND {OPEN} AND state = 'planned' AND released = 1 "
+            f"AND kind IN ({marks(len(names))}) ORDER BY ordinal, id",
+            names,
         )
         return [action_of(row) for row in rows]
 
     async def set_group_id(self, group_guid: str, group_id: str) -> None:
         """The group was created: what waits for it knows now where to go."""
         await self._database.execute(
-            f"UPDATE action SET group_id = ? WHERE group_guid = ? AND {OPEN}", (group_id, group_guid)
+            f"UPDATE action SET group_id = ? WHERE group_guid = ? AND group_guid <> '' AND {OPEN}",
+            (group_id, group_guid),
         )

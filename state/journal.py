@@ -135,11 +135,11 @@ class Journal:
     # --- dirty marks
 
     async def mark_dirty(self, guids: Iterable[str], cause: str, seen_at: datetime) -> None:
-        """A newer cause replaces an older one only when it weighs more: a delta is never forgotten for a timer."""
+        """A newer cause replaces an older one only when it weighs more: a delta or a retry is never forgotten for a timer."""
         text = stamp(seen_at)
         await self.database.execute_many(
             "INSERT INTO dirty VALUES (?, 1, ?, ?) ON CONFLICT (guid) DO UPDATE SET mark = mark + 1, "
-            "cause = CASE WHEN cause = 'delta' THEN cause ELSE excluded.cause END, seen_at = min(seen_at, excluded.seen_at)",
+            "cause = CASE WHEN cause IN ('delta', 'retry') THEN cause ELSE excluded.cause END, seen_at = min(seen_at, excluded.seen_at)",
             ((guid, cause, text) for guid in guids),
         )
 

@@ -154,6 +154,15 @@ class Mirror:
         )
         return [node_of(row) for row in rows]
 
+    async def find_groups(self, text: str) -> list[Node]:
+        """By GUID, DN, account name or name; case-insensitive; for `explain --group`."""
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE kind = 'group' AND (guid = lower(?1) OR lower(dn) = lower(?1) OR lower(sam) = lower(?1) "
+            "OR lower(name) = lower(?1)) ORDER BY guid LIMIT 50",
+            (text,),
+        )
+        return [node_of(row) for row in rows]
+
     async def checkpoint(self) -> Checkpoint | None:
         row = await self._database.fetch_one("SELECT * FROM checkpoint WHERE id = 1")
         if row is None:

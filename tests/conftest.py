@@ -62,7 +62,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped and (missing := missing_for_samba()):
         terminalreporter.section("NOT RUN: tests on a real Active Directory domain", red=True, bold=True)
         terminalreporter.write_line(f"{len(skipped)} tests need Samba. {missing}")
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "kerberos" in report.keywords]
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if "kerberos" in report.keywords
+    ]
     if skipped and (missing := _missing_for_kerberos()):
         terminalreporter.section("NOT RUN: tests of Kerberos", red=True, bold=True)
         terminalreporter.write_line(f"{len(skipped)} tests need it. {missing}")

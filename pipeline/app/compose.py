@@ -28,7 +28,8 @@ from stages.dropbox.group_applier import GroupApplier
 from stages.dropbox.options import DropboxOptions
 from stages.dropbox.reconciler import Reconciler
 from stages.dropbox.team import HttpTeam
-from stages.group_planner import GroupOptions, GroupPlanner
+from stages.groups.facts import GroupOptions
+from stages.groups.planner import GroupPlanner
 from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer

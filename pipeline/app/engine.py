@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import anyio
@@ -19,6 +19,7 @@ import anyio.abc
 
 from pipeline.app.group_stage import GroupStage
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
+from pipeline.app.trouble import Trouble
 from pipeline.app.wakeup import Load, Wakeup
 from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
@@ -69,16 +70,6 @@ class Parts:
     groups: GroupStage
 
 
-@dataclass(slots=True)
-class _Trouble:
-    """An error that stands: told once, and looked at again with growing patience."""
-
-    key: str = ""
-    count: int = 0
-    again_at: datetime | None = None
-    seen: set[str] = field(default_factory=set)
-
-
 class Engine:
     def __init__(self, parts: Parts, options: EngineOptions) -> None:
         self._parts = parts
@@ -92,8 +83,8 @@ class Engine:
         self._pass: PassState | None = None
         self._pass_lock = anyio.Lock()
         self._watching = False
-        self._directory_trouble = _Trouble()
-        self._team_trouble = _Trouble()
+        self._directory_trouble = Trouble()
+        self._team_trouble = Trouble()
         self._full_wanted = False
         self._select: Select | None = None
         self._joined_checked_at: datetime | None = None
@@ -260,11 +251,7 @@ class Engine:
 
     async def _poll_step(self) -> None:
         now = self._clock.now()
-        if (
-            self._watching
-            and self._directory_trouble.again_at is not None
-            and now < self._directory_trouble.again_at
-        ):
+        if self._watching and self._directory_trouble.is_resting(now):
             return
         is_first = self._pass is None or not self._pass.has_polled
         full = self._full_wanted and is_first
@@ -275,13 +262,13 @@ class Engine:
         try:
             result = await self._parts.poller.poll(full=full)
         except ConnectorError as error:
-            if await self._tell_trouble(self._directory_trouble, error):
+            if self._is_news(self._directory_trouble, error):
                 await self._end(error)
             # What was due already and harms nobody is still sent (behaviour.md §5).
             self._apply.poke()
             return
         self.last_poll_at = self._clock.now()
-        recovered = self._is_over(self._directory_trouble)
+        recovered = self._directory_trouble.end()
         if result.changes or result.full or recovered or await self._has_work():
             state = await self._open_pass(full=full)
             state.has_polled = True
@@ -311,7 +298,7 @@ class Engine:
     async def _has_work(self) -> bool:
         """watch: whether a look that saw no change has something to do all the same."""
         now = self._clock.now()
-        if self._team_trouble.again_at is not None and now < self._team_trouble.again_at:
+        if self._team_trouble.is_resting(now):
             return False
         if not self._watching:
             return True
@@ -374,7 +361,7 @@ class Engine:
         if compares and selection is None:
             async with self._journal.transaction():
                 await self._journal.put("rules", parts.planner.rules)
-        self._is_over(self._team_trouble)
+        self._team_trouble.end()
         self._apply.poke()
 
     async def _get_ready(self, state: PassState) -> None:
@@ -461,6 +448,9 @@ class Engine:
                 await self._journal.mark_dirty(sorted(again), "action", self._clock.now())
             self._plan.poke()
 
+    def _is_news(self, trouble: Trouble, error: ConnectorError) -> bool:
+        return not self._watching or trouble.is_news(error, self._clock.now())
+
     # --- passes
 
     async def _open_pass(self, *, full: bool) -> PassState:
@@ -483,25 +473,7 @@ class Engine:
             with in_pass(state.id):
                 logger().error(Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
         if self._watching and not isinstance(error, DirectoryError):
-            await self._tell_trouble(self._team_trouble, error)
-
-    async def _tell_trouble(self, trouble: _Trouble, error: ConnectorError) -> bool:
-        """Whether this is news. An error that stands is told once; it is tried again with growing patience."""
-        if not self._watching:
-            return True
-        key = f"{type(error).__name__} {error.operation}"
-        news = trouble.key != key
-        trouble.key = key
-        trouble.count = 1 if news else trouble.count + 1
-        delay = min(300.0, 5.0 * 2.0 ** min(trouble.count - 1, 6))
-        trouble.again_at = self._clock.now() + timedelta(seconds=delay)
-        return news
-
-    @staticmethod
-    def _is_over(trouble: _Trouble) -> bool:
-        was = bool(trouble.key)
-        trouble.key, trouble.count, trouble.again_at = "", 0, None
-        return was
+            self._is_news(self._team_trouble, error)
 
     async def _close_pass(self) -> PassSummary | None:
         async with self._pass_lock:

@@ -9,7 +9,7 @@ from pipeline.journal_port import Journal
 from pipeline.model import State
 from pipeline.ports import Clock
 from stages.dropbox.group_applier import GroupApplier, GroupApplyReport
-from stages.group_planner import GroupPlanner, GroupReport
+from stages.groups.planner import GroupPlanner, GroupReport
 
 MOST_ROUNDS = 5
 

@@ -16,7 +16,7 @@ from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import ConnectorError
 from pipeline.model import Action, Alert, Severity
 from stages.dropbox.applier import ApplyReport
-from stages.group_planner import GroupReport
+from stages.groups.planner import GroupReport
 from stages.planner import PlanReport, Selection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,11 +13,13 @@ from config.settings import Settings
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
 from pipeline.app.explanation import as_json, explain
+from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
+from stages.groups.planner import GroupPlanner
 from stages.planner import Planner
 from state.journal import Journal
 
@@ -27,13 +30,22 @@ def register(app: typer.Typer) -> None:
         context: typer.Context,
         person: Annotated[
             str, typer.Argument(help="e-mail, GUID, name, account or DN; also of persons who are gone")
-        ],
+        ] = "",
+        group: Annotated[
+            str, typer.Option("--group", metavar="NAME", help="a group instead: name, GUID, account or DN")
+        ] = "",
         as_json_: Annotated[bool, typer.Option("--json", help="for machines")] = False,
     ) -> None:
         """Path of nested groups, rule, exclusion, mapping, link, last actions, what happens next and when."""
+        if bool(person) == bool(group):
+            raise typer.BadParameter("name either a person or --group NAME")
 
         async def body(settings: Settings) -> int:
             now = datetime.now(UTC)
+            if group:
+                documents = await _groups(settings, group)
+                _show(documents, text_of_group, as_json=as_json_)
+                return 0
             options = compose.planner_options_of(settings)
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
@@ -49,13 +61,30 @@ def register(app: typer.Typer) -> None:
                     "name an e-mail, GUID, DN, account or display name",
                 )
             documents = [as_json(one, options, now) for one in found]
-            if as_json_:
-                typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
-            else:
-                typer.echo("\n\n".join(text_of(one) for one in documents))
+            _show(documents, text_of, as_json=as_json_)
             return 0
 
         execute(context, body)
+
+
+async def _groups(settings: Settings, text: str) -> list[Json]:
+    journal = await Journal.open(settings.journal.path, read_only=True)
+    try:
+        clock, team = SystemClock(), MemoryTeam()
+        persons = Planner(team, journal, clock, compose.planner_options_of(settings))
+        planner = GroupPlanner(
+            team, journal, clock, compose.group_options_of(settings), preview=persons.preview
+        )
+        return await explain_group(journal, planner, text)
+    finally:
+        await journal.close()
+
+
+def _show(documents: list[Json], text: Callable[[Json], str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join(text(one) for one in documents))
 
 
 def text_of(one: Json) -> str:

@@ -18,9 +18,11 @@ SECTION = "directory"
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
 _WORRYING_SKEW_SECONDS = 300.0  # what Kerberos tolerates; beyond it somebody's clock is wrong
+# Inherited (/I:T), else only deletions made on the very server that is asked are visible on a Samba domain of several
+# controllers: a tombstone that came by replication has no other rights than those of the container (measured).
 _TOMBSTONE_RIGHT = (
     'as a domain administrator: dsacls "CN=Deleted Objects,{base_dn}" /takeownership, then '
-    'dsacls "CN=Deleted Objects,{base_dn}" /g {account}:LCRP'
+    'dsacls "CN=Deleted Objects,{base_dn}" /I:T /g {account}:LCRP'
 )
 
 

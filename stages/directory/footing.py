@@ -152,7 +152,7 @@ class Footing:
         if sees is False:
             text = (
                 "the account can't see deleted objects: people who are deleted in the directory are suspended at most, never removed; "
-                "grant it List Contents and Read Property on CN=Deleted Objects"
+                "grant it List Contents and Read Property on CN=Deleted Objects and all below it"
             )
             self.blind = (Note(kind=NoteKind.MISSING_RIGHT, detail=text),)
         return sees is True and before == "no"

@@ -45,6 +45,10 @@ class TicketMissing(DirectoryError):
     """There is no ticket to sign in with, and no domain controller would change that. Looked at again each time."""
 
 
+class KdcUnreachable(DirectoryBusy):
+    """No KDC answers. Not tried again with the next domain controller: each try may take the library half a minute."""
+
+
 def package_missing(operation: str) -> DirectoryError:
     return TicketMissing(
         operation,
@@ -95,7 +99,7 @@ def kerberos_failure(
             "set a new password, best one that never expires, and make the keytab anew",
         )
     if minor == _NO_KDC:
-        return DirectoryBusy(
+        return KdcUnreachable(
             operation,
             f"no Kerberos server (KDC) of the domain answers: {said}",
             "check the realm in krb5.conf or DNS, and that port 88 of a domain controller can be reached",
@@ -134,7 +138,9 @@ def kerberos_failure(
             operation, f"the keytab can't be read: {said}", "name a keytab in directory.keytab"
         )
     is_without = minor in _NO_CACHE or major == _NO_CREDENTIALS
-    if minor in _NOT_IN_KEYTAB or (is_without and from_keytab):  # the library then falls back on an empty cache
+    if minor in _NOT_IN_KEYTAB or (
+        is_without and from_keytab
+    ):  # the library then falls back on an empty cache
         return TicketMissing(
             operation,
             f"the keytab has no key of {who}: {said}",

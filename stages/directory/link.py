@@ -14,7 +14,7 @@ from pipeline.errors import DirectoryBusy, DirectoryError
 from stages.directory.discovery import Lookup, Resolve, discover, look_up, resolve
 from stages.directory.faults import ConnectionLost, CredentialsRefused, ServerStuck, name_failure
 from stages.directory.kerberos import KerberosLogin
-from stages.directory.kerberos_faults import TicketMissing
+from stages.directory.kerberos_faults import KdcUnreachable, TicketMissing
 from stages.directory.line import Line
 from stages.directory.options import DirectoryOptions, Target
 from stages.directory.root import read_controller
@@ -146,9 +146,7 @@ class Link:
         self._lookup = lookup
         self._resolve = resolve
         self._login = (
-            KerberosLogin(
-                principal=options.username, keytab=options.keytab, ccache=options.ccache, now=now
-            )
+            KerberosLogin(principal=options.username, keytab=options.keytab, ccache=options.ccache, now=now)
             if options.auth == "kerberos"
             else None
         )
@@ -179,7 +177,7 @@ class Link:
                 continue
             try:
                 other = await self._open_target(target, self._limiter)
-            except (CredentialsRefused, TicketMissing):
+            except (CredentialsRefused, TicketMissing, KdcUnreachable):
                 raise
             except DirectoryError:
                 continue
@@ -224,8 +222,8 @@ class Link:
             except CredentialsRefused as error:
                 self._refused = (self._now(), error)
                 raise
-            except TicketMissing:
-                raise  # of our own making: no other server would change it
+            except (TicketMissing, KdcUnreachable):
+                raise  # no other server would change it
             except DirectoryError as error:
                 failures.append(error)
                 continue
@@ -266,6 +264,8 @@ class Link:
         for address in await self._addresses(target):
             try:
                 return await self._open_address(target, address, limiter)
+            except KdcUnreachable:
+                raise
             except DirectoryBusy as error:  # the next address of the same server may do
                 failure = failure or error
         assert failure is not None

@@ -21,8 +21,16 @@ from pipeline.journal_port import Journal
 from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Source, Target
 from pipeline.ports import Clock, Directory
 from pipeline.records import Edge, MirrorChange, Node
+from stages.directory.commit import commit
 from stages.directory.footing import GROUP_ROLE, Footing
-from stages.directory.sight import Sight, stub_of, unreadable_note
+from stages.directory.sight import (
+    Sight,
+    demand_protection,
+    no_persons,
+    stub_of,
+    unreadable_note,
+    was_deleted,
+)
 from stages.directory.walk import members_of, walk
 
 CHECKPOINT_REFRESH = timedelta(minutes=1)
@@ -155,8 +163,8 @@ class Poller:
         # When the commit fails, the same changes come again: a nesting that has them already would tell of nobody.
         self._is_ahead = True
         change = self._apply_to_nesting(seen, started, {node.guid for node in confirmed})
-        _demand_protection(self.nesting)
-        await self._commit(change, newest, started, seen.old)
+        demand_protection(self.nesting)
+        await commit(self._journal, change, newest, started, seen.old)
         self._is_ahead = False
         return PollResult(changes=len(seen.relevant), full=False, notes=self._footing.blind)
 
@@ -177,7 +185,7 @@ class Poller:
             for delta in deltas
             if not nesting.knows(delta.guid)
             and not delta.tombstone
-            and ("primarygroupid" in delta.attributes or _was_deleted(delta))
+            and ("primarygroupid" in delta.attributes or was_deleted(delta))
         ]
         sight = Sight(domain=domain)
         dead = {delta.guid for delta in known if delta.tombstone}
@@ -190,7 +198,7 @@ class Poller:
             entry = entries.pop(delta.guid, None)
             if entry is not None and (
                 (entry.kind is Kind.USER and entry.primary_group_rid in rids)
-                or (_was_deleted(delta) and await self._is_held(delta.guid))
+                or (was_deleted(delta) and await self._is_held(delta.guid))
             ):
                 entries[delta.guid] = entry
                 known.append(delta)
@@ -254,7 +262,7 @@ class Poller:
             else:
                 sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]
                 sight.added += [Edge(delta.guid, target.guid) for target in delta.added]
-        if is_back or _was_deleted(delta) or self._directory.source is Source.USN:
+        if is_back or was_deleted(delta) or self._directory.source is Source.USN:
             # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells. Sequence
             # numbers don't even tell that an object was away, when it was deleted and restored between two polls.
             parents = set(await self._directory.read_parents(delta.guid))
@@ -376,7 +384,7 @@ class Poller:
             walked.edges,
             {entry.guid: entry.name for entry in entries if entry.kind is Kind.GROUP},
         )
-        _demand_protection(nesting)
+        demand_protection(nesting)
         listed = set(nesting.scope.listed_users())
         opaque = {guid for guid in walked.unseen if nesting.is_opaque_member(guid)}
         blocked = unreadable_note(stubs)
@@ -398,9 +406,9 @@ class Poller:
             left=left,
             left_how="absent",
             confirmed=confirmed,
-            dirty=frozenset({*listed, *linked, *before, *_no_persons(entries)}),
+            dirty=frozenset({*listed, *linked, *before, *no_persons(entries)}),
         )
-        await self._commit(change, checkpoint, started, {}, full=True)
+        await commit(self._journal, change, checkpoint, started, {}, full=True)
         self._nesting = nesting
         self._is_ahead = False
         return PollResult(
@@ -435,70 +443,3 @@ class Poller:
             and node.left_at + self._options.settle <= started
             and node.left_at < started
         )
-
-    async def _commit(
-        self,
-        change: MirrorChange,
-        checkpoint: Checkpoint,
-        now: datetime,
-        old: Mapping[str, Node],
-        *,
-        full: bool = False,
-    ) -> None:
-        journal = self._journal
-        emails = {entry.email.strip().lower() for entry in change.entries} | {
-            node.entry.email.strip().lower() for node in old.values()
-        }
-        async with journal.transaction():
-            left = await journal.mirror.nodes(change.left)
-            emails |= {node.entry.email.strip().lower() for node in left.values()}
-            await journal.mirror.apply(change)
-            # Its own time, not ours: by it the directory knows which of its answers we have stored.
-            await journal.mirror.save_checkpoint(checkpoint, checkpoint.at or now)
-            await journal.append((_log_row(delta) for delta in change.deltas), now)
-            if full:
-                await journal.append(
-                    [{"kind": "delta", "cause": "full read", "detail": {"entries": len(change.entries)}}], now
-                )
-            if not full:
-                # The directory has changed them: what was undone no longer stands in the way of its rules.
-                await journal.unpin(change.dirty)
-            else:
-                await journal.unpin({*change.entered, *change.left, *change.tombstones})
-            await journal.mark_dirty(sorted(change.dirty), "comparison" if full else "delta", now)
-            if not full:
-                # Whoever shares an e-mail with somebody who changed has to be looked at as well.
-                same = await journal.mirror.listed_with_email(email for email in emails if email)
-                others = {guid for guids in same.values() for guid in guids} - change.dirty
-                await journal.mark_dirty(sorted(others), "delta", now)
-
-
-def _demand_protection(nesting: Nesting) -> None:
-    """What can't be read below the exclusion group may be a group: whoever is in it would lose the protection unseen."""
-    opaque = nesting.unreadable_protection()
-    if opaque:
-        raise DirectoryError(
-            "read the exclusion group",
-            f"{len(opaque)} of its members can't be read ({', '.join(opaque[:5])}); they may be groups",
-            "give the service account the right to read them, or take them out of the exclusion group; nobody was touched",
-        )
-
-
-def _no_persons(entries: Sequence[Entry]) -> list[str]:
-    """Contacts, computers and strangers: never acted on, but reported."""
-    return [entry.guid for entry in entries if entry.kind not in (Kind.USER, Kind.GROUP, Kind.OTHER)]
-
-
-def _was_deleted(delta: Delta) -> bool:
-    """Now, as DirSync tells; or at some time, which is all that sequence numbers show."""
-    return delta.restored or (not delta.tombstone and "lastknownparent" in delta.attributes)
-
-
-def _log_row(delta: Delta) -> dict[str, object]:
-    detail: dict[str, object] = {"dn": delta.dn, "attributes": list(delta.attributes)}
-    if delta.added:
-        detail["added"] = [target.guid for target in delta.added]
-    if delta.removed:
-        detail["removed"] = [target.guid for target in delta.removed]
-    cause = "deleted" if delta.tombstone else "restored" if delta.restored else "changed"
-    return {"kind": "delta", "guid": delta.guid, "cause": cause, "detail": detail}

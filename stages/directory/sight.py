@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Note, NoteKind
+from pipeline.errors import DirectoryError
 from pipeline.model import Delta, Domain, Entry, Kind, Target
 from pipeline.records import Edge, Node
 from stages.directory.entries import is_foreign
@@ -62,3 +63,34 @@ def unreadable_note(stubs: Sequence[Entry]) -> tuple[Note, ...]:
         return ()
     text = f"members of the sync group that the account can't read: {', '.join(sorted(unreadable)[:10])}; leavers that only a full read shows wait for it"
     return (Note(kind=NoteKind.MISSING_RIGHT, detail=text),)
+
+
+def demand_protection(nesting: Nesting) -> None:
+    """What can't be read below the exclusion group may be a group: whoever is in it would lose the protection unseen."""
+    opaque = nesting.unreadable_protection()
+    if opaque:
+        raise DirectoryError(
+            "read the exclusion group",
+            f"{len(opaque)} of its members can't be read ({', '.join(opaque[:5])}); they may be groups",
+            "give the service account the right to read them, or take them out of the exclusion group; nobody was touched",
+        )
+
+
+def no_persons(entries: Sequence[Entry]) -> list[str]:
+    """Contacts, computers and strangers: never acted on, but reported."""
+    return [entry.guid for entry in entries if entry.kind not in (Kind.USER, Kind.GROUP, Kind.OTHER)]
+
+
+def was_deleted(delta: Delta) -> bool:
+    """Now, as DirSync tells; or at some time, which is all that sequence numbers show."""
+    return delta.restored or (not delta.tombstone and "lastknownparent" in delta.attributes)
+
+
+def log_row(delta: Delta) -> dict[str, object]:
+    detail: dict[str, object] = {"dn": delta.dn, "attributes": list(delta.attributes)}
+    if delta.added:
+        detail["added"] = [target.guid for target in delta.added]
+    if delta.removed:
+        detail["removed"] = [target.guid for target in delta.removed]
+    cause = "deleted" if delta.tombstone else "restored" if delta.restored else "changed"
+    return {"kind": "delta", "guid": delta.guid, "cause": cause, "detail": detail}

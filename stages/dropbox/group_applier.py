@@ -7,7 +7,7 @@ refused or changes nothing, so a lost reply is read back and what is not there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -15,7 +15,16 @@ import anyio
 
 from pipeline.errors import ConnectorError, GroupGone, SyncError
 from pipeline.journal_port import Journal
-from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Outcome, State, TeamGroup, Verdict
+from pipeline.model import (
+    GROUP_KINDS,
+    MEMBERSHIP_KINDS,
+    Action,
+    ActionKind,
+    Outcome,
+    State,
+    TeamGroup,
+    Verdict,
+)
 from pipeline.ports import Clock, Team
 from pipeline.records import GroupLink, Settlement
 from stages.dropbox.settling import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, STALE_LIMIT, ActionLog
@@ -73,20 +82,16 @@ class GroupApplier:
 
     async def apply(self, report: GroupApplyReport) -> None:
         """Sends until nothing is left that may be sent now."""
-        while True:
-            async with self._journal.reading():
-                ready = await self._journal.groups.ready()
-            structure = [action for action in ready if action.kind not in MEMBERSHIP_KINDS]
-            if not structure:
-                break
+        while structure := await self._ready(GROUP_KINDS - MEMBERSHIP_KINDS):
             first = structure[0].ordinal
             await self._all([[action] for action in structure if action.ordinal == first], report)
         for kind in (ActionKind.GROUP_REMOVE, ActionKind.GROUP_ADD):
-            async with self._journal.reading():
-                ready = await self._journal.groups.ready()
-            await self._all(
-                [unit for unit in _units(ready) if unit[0].kind is kind and unit[0].group_id], report
-            )
+            units = _units(await self._ready({kind}))
+            await self._all([unit for unit in units if unit[0].group_id], report)
+
+    async def _ready(self, kinds: Collection[ActionKind]) -> list[Action]:
+        async with self._journal.reading():
+            return await self._journal.groups.ready(kinds)
 
     async def _all(self, units: Sequence[Unit], report: GroupApplyReport) -> None:
         """Side by side, a worker each. What ends the pass lets the others finish what they have under way."""

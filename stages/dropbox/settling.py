@@ -131,7 +131,8 @@ class Settler:
         job_id = outcome.job_id or IN_DOUBT
         delay = DOUBT_SECONDS
         if job_id != IN_DOUBT:
-            delay = min(LONGEST_JOB_LOOK_SECONDS, self._delay_seconds(action.attempts + 1))
+            # Not spread: all of a job's people are looked at with one question.
+            delay = min(LONGEST_JOB_LOOK_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(action.attempts, 12))
         delay = max(delay, outcome.retry_after or 0.0)
         due = now + timedelta(seconds=delay)
         if outcome.member is not None:
@@ -201,7 +202,7 @@ class Settler:
         match action.kind:
             case ActionKind.SUSPEND:
                 await self._journal.links.mark_suspended(action.guid, by_us=True)
-            case ActionKind.UNSUSPEND | ActionKind.RECOVER:
+            case ActionKind.UNSUSPEND:  # a recovered account comes back as it was: suspended by us, perhaps
                 await self._journal.links.mark_suspended(action.guid, by_us=False)
             case ActionKind.RESEND_WELCOME:
                 await self._journal.links.count_welcome(action.guid)

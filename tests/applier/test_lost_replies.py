@@ -226,7 +226,7 @@ JOBS = {"async_routes": ("team/members/add_v2", "team/members/remove")}
 
 
 @pytest.mark.parametrize("effect", ["launch", "completion"])
-@pytest.mark.parametrize("polls", [0, 1, 7, 60])
+@pytest.mark.parametrize("polls", [0, 1, 7, 50])
 async def test_a_job_is_waited_for_and_never_asked_for_again(new_world: NewWorld, polls: int, effect: str):
     world = await new_world(switches={**JOBS, "async_polls": polls, "async_effect": effect}, **ONCE)
     await _batch(world)
@@ -241,7 +241,7 @@ async def test_a_job_is_waited_for_and_never_asked_for_again(new_world: NewWorld
 async def test_a_person_with_a_job_under_way_is_not_decided_about(new_world: NewWorld):
     world = await new_world(**ONCE)
     await world.settled("bob", "cid")
-    world.simulator.team.switch(**JOBS, async_polls=90, async_effect="completion")
+    world.simulator.team.switch(**JOBS, async_polls=50, async_effect="completion")
     guid = world.person("ann")
     first = await world.run()
     assert int(first.code) == -17
@@ -294,7 +294,7 @@ async def test_a_job_whose_id_is_lost(new_world: NewWorld, route: str, effect: s
     assert set(world.effects()["wipes"].values()) == {1}
 
 
-@pytest.mark.parametrize("polls", [5, 70])
+@pytest.mark.parametrize("polls", [1, 12])
 @pytest.mark.parametrize("name", ["invite", "remove"])
 async def test_a_crash_while_a_job_runs_sends_nothing_again(new_world: NewWorld, name: str, polls: int):
     """The job's id is on disk before the job is waited for."""

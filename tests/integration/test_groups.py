@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 COCO = "coco.chanel@example.test"
 ESTEE = "estee.lauder@example.test"
 GRACE = "grace.hopper@example.test"
@@ -55,7 +53,8 @@ def test_same_a_group_with_users_that_are_not_synced_fails_and_the_others_go_on(
     assert done.code == -17
     assert set(groups(world)) == {"Sales Team", "Sales Europe"}
     log = "\n".join(world.log_lines)
-    assert "Engineering Team" in log and "Nikola Tesla" in log
+    assert "Engineering Team" in log
+    assert "Nikola Tesla" in log
     assert {one.email for one in world.members().values()}  # the users went on
 
 
@@ -79,3 +78,94 @@ def test_one_person_added_costs_one_group_request(world):
     world("run")
     assert [one.route for one in world.exchanges() if "groups" in one.route] == ["team/groups/members/add"]
     assert groups(world)["Sales Europe"] == [COCO, INGVAR, WILLY]
+
+
+def test_explain_group_tells_why_it_fails_what_it_has_and_who_is_left_out(world):
+    world.configure(**SAME)
+    world("run")
+    done = world("explain", "--group", "Engineering Team", "--json")
+    told = done.json
+    assert told["synced"]
+    assert "nikola" in told["failure"].lower()
+    told = world("explain", "--group", "sales europe", "--json").json
+    assert (told["users"], told["dropbox"]["members"], told["next"]) == (2, 2, [])
+    text = world("explain", "--group", "Sales Europe").out
+    assert "in Dropbox  Sales Europe, 2 members" in text
+    assert world("explain", "--group", "Nothing").code != 0
+    assert world("explain").code == 2
+
+
+def test_renames_and_names_that_change_hands_in_one_pass(world):
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"})
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", "Sales Team", "Sales Europe")
+    world.ok("run")
+    world.admin.rename("Sales Team", "Sales World")
+    world.admin.rename("Sales Europe", "Sales Team")
+    world.ok("run")
+    assert groups(world) == {"Sales World": [COCO, ESTEE, INGVAR, WILLY], "Sales Team": [COCO, INGVAR]}
+
+
+def test_two_groups_of_one_name_fail_between_directory_and_dropbox_and_adopt_existing_links(world):
+    """"If you have multiple groups with the same name between the Active Directory and Dropbox, group sync fails." """
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"})
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", "Sales Team", "Sales Europe")
+    world.console("group_create", "SALES TEAM")
+    done = world("run")
+    world.check_exit_line(-17, done)
+    assert groups(world) == {"SALES TEAM": [], "Sales Europe": [COCO, INGVAR]}
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups", "adopt_existing": True})
+    world.ok("run")
+    assert groups(world) == {"Sales Team": [COCO, ESTEE, INGVAR, WILLY], "Sales Europe": [COCO, INGVAR]}
+
+
+def test_article_deleting_a_group_in_dropbox_does_not_delete_it_in_the_directory_and_it_comes_back(world):
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"})
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", "Sales Europe")
+    world.ok("run")
+    world.console("group_delete", "Sales Europe")
+    world.ok("run", "--full")
+    assert world.admin.members("Sales Europe")
+    assert groups(world) == {"Sales Europe": [COCO, INGVAR]}
+
+
+def test_an_empty_or_missing_group_sync_group_fails_the_groups_and_users_go_on(world, tools):
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"})
+    done = world("run")
+    world.check_exit_line(-17, done)
+    assert set(world.members()) == tools.standard_emails()
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.check_exit_line(-17, world("run"))
+    world.admin.add_members("Dropbox Groups", "Sales Europe")
+    world.check_exit_line(0, world.ok("run"))
+
+
+def test_on_leave_delete_waits_for_approval(world):
+    settings = {"mode": "separate", "sync_group": "Dropbox Groups", "on_leave": "delete"}
+    world.configure(groups=settings)
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", "Sales Europe", "Sales Team")
+    world.ok("run")
+    world.admin.remove_members("Dropbox Groups", "Sales Team")
+    # Sales Europe stays by itself; Sales Team is no longer to be synced.
+    world.check_exit_line(-18, world("run"))
+    assert set(groups(world)) == {"Sales Europe", "Sales Team"}
+    [held] = world.status()["brake"]["sets"]
+    world.ok("approve", held["hash"])
+    world.ok("run")
+    assert set(groups(world)) == {"Sales Europe"}
+
+
+def test_watch_follows_a_group_and_sets_right_what_the_console_changed(world, tools):
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"}, dropbox={"drift_poll_seconds": 1})
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", "Sales Europe")
+    running = world.watch()
+    assert groups(world) == {"Sales Europe": [COCO, INGVAR]}
+    world.admin.add_members("Sales Europe", "Willy Loman")
+    tools.wait_until(lambda: groups(world)["Sales Europe"] == [COCO, INGVAR, WILLY], lambda: groups(world))
+    world.console("group_remove", "Sales Europe", COCO)
+    tools.wait_until(lambda: groups(world)["Sales Europe"] == [COCO, INGVAR, WILLY], lambda: groups(world))
+    assert running.terminate() == 0

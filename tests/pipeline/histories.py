@@ -126,7 +126,9 @@ class History:
         ]
 
     def _managed(self) -> list[str]:
-        return [guid for guid in self.people if account_of(guid, self.world.team.members.values()) is not None]
+        return [
+            guid for guid in self.people if account_of(guid, self.world.team.members.values()) is not None
+        ]
 
     def step(self) -> Callable[[], None]:
         return self.random.choices(
@@ -359,8 +361,7 @@ class History:
 
     def clear_and_refill(self) -> None:
         group = self.random.choice(self._living_groups())
-        members = list(self.world.directory.objects[group].members)
-        living = [one for one in members if not self.world.directory.objects[one].deleted]
+        living = self.world.directory.living_members(group)
         self.world.directory.remove_members(group, *living)
 
         def refill() -> None:
@@ -428,7 +429,12 @@ class History:
         self._process = AsyncExitStack()
 
     def _check(
-        self, kind: ActionKind, member_id: str, email: str, truths: tuple[Truth, Truth], excluded: frozenset[str]
+        self,
+        kind: ActionKind,
+        member_id: str,
+        email: str,
+        truths: tuple[Truth, Truth],
+        excluded: frozenset[str],
     ) -> None:
         member = self.world.team.members[member_id]
         guid = member.external_id.removeprefix("ad-guid:")
@@ -444,7 +450,10 @@ class History:
             is_reinvited = kind is ActionKind.REVOKE_INVITE and self._reinvites()
             if all(truth.wants_in(guid) for truth in truths) and not is_reinvited:
                 self._violated(f"{kind} of {email}, who is listed and enabled")
-        if kind in (ActionKind.INVITE, ActionKind.UNSUSPEND, ActionKind.RECOVER) and self.world.summary is not None:
+        if (
+            kind in (ActionKind.INVITE, ActionKind.UNSUSPEND, ActionKind.RECOVER)
+            and self.world.summary is not None
+        ):
             is_told = self.world.summary.ended_by is None and guid in self.world.directory.objects
             if is_told and not any(truth.wants_in(guid) for truth in truths) and not self._is_unseen(guid):
                 self._violated(f"{kind} of {email}, who is not listed and enabled")
@@ -478,7 +487,7 @@ class History:
         return Truth(self.world.directory, self.world.group, self.protected)
 
     def _violated(self, what: str) -> None:
-        steps = "\n".join(self.trace[-self.shown:])
+        steps = "\n".join(self.trace[-self.shown :])
         raise Violation(f"{what}\n{self.settings_text}\n{steps}")
 
     # --- the whole

@@ -173,7 +173,7 @@ async def test_a_format_that_begins_with_the_id_makes_no_foreign_id_ours(
     new_world: Make, external_id_format: str
 ) -> None:
     world = new_world(external_id={"format": external_id_format})
-    ann, bob, cid = world.people("ann", "bob", "cid")
+    *_, cid = world.people("ann", "bob", "cid")
     world.team.add("ann@example.test", external_id="okta:00u1")
     other = external_id_format.replace("{objectGUID}", "11111111-2222-3333-4444-555555555555")
     world.team.add("bob@example.test", external_id=other)
@@ -428,7 +428,7 @@ async def test_a_removed_account_is_recovered_and_brought_up_to_date(world: Worl
 
 async def test_an_account_that_comes_back_suspended_is_activated(world: World) -> None:
     """A recovered account comes back in its previous state."""
-    ann, _ = world.people("ann", "bob")
+    world.people("ann", "bob")
     await settled(world)
     member = world.member("ann")
     world.team.members[member.member_id] = replace(member, status=Status.REMOVED, recoverable=True)

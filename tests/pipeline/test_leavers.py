@@ -199,151 +199,6 @@ async def test_the_grace_survives_a_suspension_that_had_to_be_tried_again(new_wo
     assert world.harm() == [("suspend", "p000@example.test"), ("remove", "p000@example.test")]
 
 
-# --- the brake
-
-
-async def test_more_leavers_than_the_limit_are_all_held_and_the_rest_goes_on(world: World) -> None:
-    guids = await team_of(world, 40)
-    for guid in guids[:11]:
-        world.directory.disable(guid)
-    world.directory.modify(guids[20], surname="Lee")
-    summary = await world.run()
-    assert summary.code is ExitCode.BRAKE
-    assert world.effects() == [("update", "p020@example.test")]
-    assert len(await world.held()) == 1
-    assert summary.alerts
-
-
-@pytest.mark.parametrize("live", [False, True])
-async def test_ten_leavers_every_five_minutes_are_stopped_by_the_rolling_window(
-    world: World, live: bool
-) -> None:
-    guids = await team_of(world, 100)
-    async with world.open() as assembly:
-        for start in range(0, 50, 10):
-            for guid in guids[start : start + 10]:
-                world.directory.disable(guid)
-            await (assembly.engine.run() if live else world.run())
-            world.clock.turn(minutes=5)
-    assert len(world.harm()) == 10
-    world.clock.turn(hours=24)
-    summary = await world.run()
-    assert summary.code is ExitCode.BRAKE
-    assert len(world.harm()) == 10
-
-
-async def test_retrying_what_failed_is_braked_as_well(world: World) -> None:
-    """Failed leavers are not counted: ten after ten could pile up, and come back all at once."""
-    guids = await team_of(world, 100)
-    for start in range(0, 40, 10):
-        for guid in guids[start : start + 10]:
-            world.directory.disable(guid)
-            world.team.break_next(ActionKind.SUSPEND, tag="other")
-        await world.run()
-        world.clock.turn(hours=25)
-    assert world.harm() == []
-    from pipeline.app.requests import retry
-
-    async with world.open() as assembly:
-        await retry(assembly.parts.journal, "", world.clock.now(), failed=True)  # type: ignore[arg-type]
-        summary = await assembly.engine.run()
-    assert len(world.harm()) <= 10
-    assert summary.code is ExitCode.BRAKE
-
-
-async def test_approve_releases_exactly_what_was_shown(world: World) -> None:
-    guids = await team_of(world, 40)
-    for guid in guids[:12]:
-        world.directory.disable(guid)
-    await world.run()
-    (digest,) = await world.held()
-    world.directory.enable(guids[0])  # no longer wanted
-    assert await world.approve(digest) == 12
-    world.directory.disable(guids[13])  # was not shown
-    await world.run()
-    shown = {f"p{number:03}@example.test" for number in range(1, 12)}
-    assert {email for _, email in world.harm()} >= shown
-    assert ("suspend", "p000@example.test") not in world.harm()
-
-
-async def test_approve_does_not_release_another_content_under_the_same_name(new_world: Make) -> None:
-    world = new_world(safety={"max_email_changes": "0"})
-    guids = await team_of(world, 10)
-    world.directory.modify(guids[0], mail="shown@example.test")
-    assert (await world.run()).code is ExitCode.BRAKE
-    (digest,) = await world.held()
-    world.clock.turn(minutes=1)
-    world.directory.modify(guids[0], mail="attacker@example.test")
-    await world.run()
-    await world.approve(digest)
-    await world.run()
-    assert world.effects() == []
-
-
-async def test_a_set_that_is_held_again_after_its_approval_is_shown_again(world: World) -> None:
-    guids = await team_of(world, 40)
-    for turn in (world.directory.disable, world.directory.enable, world.directory.disable):
-        for guid in guids[:12]:
-            turn(guid)
-        await world.run()
-        for digest in await world.held():
-            if turn == world.directory.disable and not world.effects(ActionKind.UNSUSPEND):
-                await world.approve(digest)
-                await world.run()
-        world.clock.turn(days=2)
-    assert len(world.harm()) == 12
-    assert len(await world.held()) == 1
-
-
-async def test_a_held_set_dissolves_when_it_is_no_longer_wanted(world: World) -> None:
-    guids = await team_of(world, 40)
-    world.directory.remove_members(world.group, *guids[:20])
-    assert (await world.run()).code is ExitCode.BRAKE
-    world.directory.add_members(world.group, *guids[:20])
-    assert (await world.run()).code is ExitCode.OK
-    assert await world.held() == []
-    assert world.team.effects == []
-
-
-async def test_approved_persons_who_came_back_and_leave_again_are_held_again(world: World) -> None:
-    guids = await team_of(world, 40)
-    world.directory.remove_members(world.group, *guids[:20])
-    await world.run()
-    (digest,) = await world.held()
-    await world.approve(digest)
-    world.directory.add_members(world.group, *guids[:20])
-    await world.run()
-    world.clock.turn(hours=1)
-    world.directory.remove_members(world.group, *guids[:20])
-    assert (await world.run()).code is ExitCode.BRAKE
-    assert world.team.effects == []
-
-
-async def test_more_than_half_of_all_managed_is_held_whatever_the_setting(new_world: Make) -> None:
-    world = new_world(safety={"max_leavers": "100%", "min_leavers_allowed": 100})
-    guids = await team_of(world, 8)
-    for guid in guids[:5]:
-        world.directory.disable(guid)
-    assert (await world.run()).code is ExitCode.BRAKE
-    assert world.harm() == []
-
-
-async def test_a_wrong_email_attribute_is_braked(world: World) -> None:
-    guids = await team_of(world, 30)
-    for number, guid in enumerate(guids):
-        world.directory.modify(guid, mail=f"p{number}@wrong.test")
-    assert (await world.run()).code is ExitCode.BRAKE
-    assert world.team.effects == []
-
-
-async def test_max_invites_brakes_after_the_first_real_pass(new_world: Make) -> None:
-    world = new_world(safety={"max_invites": 5})
-    await team_of(world, 8)
-    world.people(*names(6, "q"))
-    assert (await world.run()).code is ExitCode.BRAKE
-    assert world.team.effects == []
-
-
 # --- admins
 
 
@@ -604,3 +459,35 @@ async def test_transient_refusals_are_tried_again_with_patience_and_left_to_the_
         world.clock.turn(hours=2)
         await world.run()
     assert world.harm() == [("suspend", "p000@example.test")]
+
+
+async def test_hold_lifts_our_own_suspension_of_an_account_that_was_removed_and_recovered(
+    new_world: Make,
+) -> None:
+    """Deleted, suspended for the grace, removed, restored: it comes back suspended, and that was us."""
+    users = {"console_suspension": "hold", "delete_grace_days": 1}
+    world = new_world(users=users, options={"recycle_bin": True})
+    guids = await team_of(world, 8)
+    world.directory.delete(guids[0])
+    await world.settle()
+    world.clock.turn(days=2)
+    await world.settle()
+    assert world.status("p000") == "removed"
+    world.team.recovered_as = Status.SUSPENDED
+    world.directory.restore(guids[0])
+    await world.settle()
+    assert world.status("p000") == "active"
+
+
+async def test_a_failed_change_of_address_is_tried_again_once_the_address_is_free_whatever_else_comes(
+    world: World,
+) -> None:
+    guids = await team_of(world, 8)
+    world.directory.modify(guids[0], mail="p001@example.test")
+    world.directory.modify(guids[1], mail="new@example.test")
+    world.team.break_next(ActionKind.UPDATE, tag="other")
+    assert (await world.run()).code is ExitCode.SYNC
+    assert len(await world.failed()) == 2
+    world.directory.modify(guids[1], mail="newer@example.test")
+    assert (await world.run(full=True)).code is ExitCode.OK
+    assert world.member("p001").external_id == f"ad-guid:{guids[0]}"

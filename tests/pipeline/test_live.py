@@ -343,3 +343,27 @@ async def test_profiles_are_sent_in_lower_case(live: World) -> None:
         pass
     assert [one.email for one in seen] == ["ann.lee@example.test"]
     assert live.status("ann.lee") == Status.INVITED
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_an_undone_person_is_decided_about_again_once_the_directory_changes_them(
+    world: World, refused: bool
+) -> None:
+    """Also when no delta tells of the change, because the checkpoint was refused."""
+    from pipeline.records import Pin
+
+    guids = world.people(*names(8))
+    await world.run()
+    world.accept_all()
+    await world.run()
+    async with world.open() as assembly:
+        journal = assembly.parts.journal
+        async with journal.transaction():
+            await journal.pin([Pin(guid=guid, kind=None, reason="undo", at=world.clock.now()) for guid in guids])
+    world.team.effects.clear()
+    world.directory.disable(guids[0])
+    world.directory.remove_member(world.group, guids[1])
+    if refused:
+        world.directory.refuse_checkpoints()
+    await world.settle()
+    assert world.effects() == [("suspend", "p000@example.test"), ("suspend", "p001@example.test")]

@@ -364,7 +364,7 @@ class World:
         return self.team.by_email(name if "@" in name else f"{name}@example.test")
 
     def status(self, name: str) -> str:
-        """"" for somebody who was never on the team."""
+        """ "" for somebody who was never on the team."""
         try:
             return self.member(name).status.value
         except KeyError:

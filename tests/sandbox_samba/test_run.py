@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a checkout"
     folder.mkdir()
-    for name in ("run", "requirements.lock"):
+    for name in ("run", "requirements.lock", "requirements-kerberos.lock"):
         shutil.copy(_ROOT / name, folder / name)
     return folder
 
@@ -47,18 +47,47 @@ def test_an_old_python_is_refused_with_minus_one(checkout: Path, tmp_path: Path)
     assert not (checkout / ".sandbox" / "set-up.lock").exists()
 
 
-def test_it_passes_arguments_and_status_through(checkout: Path) -> None:
+def _stamp(checkout: Path, name: str, lock: str, *more: str) -> None:
+    with (checkout / lock).open("rb") as content:
+        done = subprocess.run(["cksum"], stdin=content, capture_output=True, text=True, check=True)
+    lines = [done.stdout.strip(), os.path.realpath(sys.executable), *more]
+    (checkout / ".venv" / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def set_up(checkout: Path) -> Path:
+    """With a virtual environment that is taken for a finished one."""
     binaries = checkout / ".venv" / "bin"
     binaries.mkdir(parents=True)
     (binaries / "python").symlink_to(sys.executable)
+    _stamp(checkout, ".set-up", "requirements.lock", str(checkout))
+    return checkout
+
+
+def test_kerberos_without_a_compiler_is_told_and_nothing_is_left(set_up: Path, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("cat", "cksum", "dirname", "id", "mkdir", "readlink", "rm"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = _run(set_up, "kerberos-setup", path=str(programs))
+    assert done.returncode == 1
+    assert "no Kerberos: the packages to build it with are missing" in done.stderr
+    assert "apt-get install libkrb5-dev gcc" in done.stderr
+    assert not (set_up / ".venv" / ".kerberos").exists()
+    assert not (set_up / ".sandbox" / "set-up.lock").exists()
+
+
+def test_kerberos_that_is_there_takes_no_work(set_up: Path) -> None:
+    _stamp(set_up, ".kerberos", "requirements-kerberos.lock")
+    done = _run(set_up, "kerberos-setup")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_it_passes_arguments_and_status_through(set_up: Path) -> None:
+    checkout = set_up
     package = checkout / "pipeline"
     package.mkdir()
     (package / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(241)\n")
-    with (checkout / "requirements.lock").open("rb") as lock:
-        sum_of_lock = subprocess.run(["cksum"], stdin=lock, capture_output=True, text=True, check=True).stdout
-    (checkout / ".venv" / ".set-up").write_text(
-        f"{sum_of_lock}{os.path.realpath(sys.executable)}\n{checkout}\n"
-    )
     assert _run(checkout, "shell", "-c", "exit 7").returncode == 7
     done = _run(checkout, "ad-connector", "a b", "", "*", PYTHONPATH=str(checkout))
     assert (done.returncode, done.stdout) == (241, "['a b', '', '*']\n")

@@ -91,7 +91,20 @@ format = "{objectGUID}{objectSid}"
         ('[directory]\nservers = ["ldaps://u:pw@dc1"]\n', 'must look like "ldaps://'),
         ("[directory]\nservers = []\n", "give the addresses of domain controllers"),
         ('[directory]\ndomain = "not a name"\n', "must be the DNS name of the domain"),
-        ('[directory]\nauth = "kerberos"\n', "kerberos is not available yet"),
+        (
+            '[directory]\nauth = "kerberos"\nkeytab = "none"\n',
+            "directory.keytab: names a file that does not exist",
+        ),
+        ('[directory]\nkeytab = "connector.toml"\n', 'directory.keytab: is used only with auth = "kerberos"'),
+        ('[directory]\nccache = "KEYRING:x"\n', 'directory.ccache: is used only with auth = "kerberos"'),
+        (
+            '[directory]\nauth = "kerberos"\nkeytab = "connector.toml"\nccache = "KEYRING:x"\n',
+            "can't be used together with a keytab",
+        ),
+        (
+            '[directory]\nauth = "kerberos"\nkeytab = "connector.toml"\nusername = ""\n',
+            "directory.username: is needed with a keytab",
+        ),
         ('[directory]\nauth = "ntlm"\n', "must be one of 'simple' or 'kerberos'"),
         ('[directory]\npassword = ""\n', "an empty password would bind as nobody"),
         ("[directory]\npassword = 12345678\n", "directory.password: must be text in quotes: env:NAME"),
@@ -259,6 +272,8 @@ def test_every_key_can_be_set_by_the_environment(tmp_path: Path) -> None:
     texts = {
         "directory.servers": "ldaps://x, ldaps://y",
         "directory.domain": "example.test",
+        "directory.auth": "kerberos",
+        "directory.keytab": "",
         "dropbox.api_url": "https://example.test",
         "external_id.format": "{objectSid}",
         "safety.max_leavers": "7",
@@ -289,6 +304,7 @@ def test_every_key_can_be_set_by_the_environment(tmp_path: Path) -> None:
     assert found.mail.recipients == ("b@example.test",)
     assert (found.safety.max_leavers.count, found.safety.max_email_changes.percent) == (7, 7)
     assert found.directory.ca_file == tmp_path / "ca.pem"
+    assert found.directory.ccache == f"FILE:{tmp_path / 'x'}"
 
 
 def test_the_environment_overrides_the_file_and_names_its_variables_in_faults(tmp_path: Path) -> None:
@@ -353,6 +369,32 @@ def test_the_target_of_a_file_reference_that_others_can_read_is_refused(tmp_path
     (tmp_path / "dropbox.token").chmod(0o640)
     with pytest.raises(RightsError, match=r"dropbox\.refresh_token.*mode 0640"):
         load(write(tmp_path, MINIMAL), {})
+
+
+def test_a_keytab_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "svc.keytab").write_bytes(b"\x05\x02")
+    (tmp_path / "svc.keytab").chmod(0o640)
+    file = write(tmp_path, MINIMAL + 'auth = "kerberos"\nkeytab = "svc.keytab"\n')
+    with pytest.raises(RightsError, match=r"directory\.keytab.*mode 0640"):
+        load(file, {})
+    (tmp_path / "svc.keytab").chmod(0o600)
+    assert load(file, {}).directory.keytab == tmp_path / "svc.keytab"
+
+
+@pytest.mark.parametrize(
+    ("given", "settled"),
+    [
+        ("", ""),
+        ("tickets", "FILE:{folder}/tickets"),
+        ("FILE:tickets", "FILE:{folder}/tickets"),
+        ("DIR:/run/tickets", "DIR:/run/tickets"),
+        ("KEYRING:persistent:0", "KEYRING:persistent:0"),
+        ("KCM:", "KCM:"),
+    ],
+)
+def test_a_credential_cache_is_a_path_or_a_type_with_a_name(tmp_path: Path, given: str, settled: str) -> None:
+    file = write(tmp_path, MINIMAL + f'auth = "kerberos"\nccache = "{given}"\n')
+    assert load(file, {}).directory.ccache == settled.format(folder=tmp_path)
 
 
 # --- secrets are needed only when they are used ---------------------------------------------------------------------

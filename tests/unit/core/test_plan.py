@@ -46,14 +46,17 @@ LEFT = Node(
     left_confirmed=True,
     left_cause="removed from group Sales",
 )
-DELETED = Node(
-    entry=ENTRY, live=False, left_at=NOW - timedelta(hours=1), deleted_at=NOW - timedelta(hours=1)
-)
+DELETED = Node(entry=ENTRY, live=False, left_at=NOW - timedelta(hours=1), deleted_at=NOW - timedelta(hours=1))
 OUT = {"disabled": DISABLED, "left": LEFT, "deleted": DELETED}
 
 
 def subject(
-    node: Node, member: Member | None = MEMBER, *, how: How = How.LINK, link: Link | None = LINK, **more: object
+    node: Node,
+    member: Member | None = MEMBER,
+    *,
+    how: How = How.LINK,
+    link: Link | None = LINK,
+    **more: object,
 ) -> Subject:
     found = Match() if member is None else Match(member=member, how=how)
     mapped = profile_of(node.entry, external_id_format="ad-guid:{objectGUID}")

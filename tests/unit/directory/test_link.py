@@ -14,6 +14,7 @@ from pipeline.model import Source
 from stages.directory import discovery
 from stages.directory.epoch import checkpoint_of, verify
 from stages.directory.faults import ConnectionLost, CredentialsRefused, ServerStuck
+from stages.directory.kerberos_faults import KdcUnreachable, TicketMissing
 from stages.directory.ldap import USN_PATIENCE, LdapDirectory
 from stages.directory.link import Link
 from stages.directory.options import DirectoryOptions, Target
@@ -115,6 +116,20 @@ async def test_refused_credentials_are_not_offered_again_for_a_while(dc: Control
             await link.session()
     assert link.tried == ["dc1"]
     link.time += timedelta(minutes=6)
+    link.failures = {}
+    assert (await link.session()).target.host == "dc1"
+
+
+@pytest.mark.parametrize("kind", [TicketMissing, KdcUnreachable])
+async def test_a_missing_ticket_is_the_same_for_all_servers_and_is_looked_for_again(
+    dc: Controller, kind: type[DirectoryError]
+) -> None:
+    link = FakeLink(dc)
+    link.failures = {"dc1": kind("sign in", "there is no ticket")}
+    for _ in range(2):
+        with pytest.raises(kind):
+            await link.session()
+    assert link.tried == ["dc1", "dc1"]
     link.failures = {}
     assert (await link.session()).target.host == "dc1"
 

@@ -36,8 +36,16 @@ def test_a_global_catalog_is_refused(port: int) -> None:
     assert "global catalog" in faults(servers=(f"ldaps://dc1:{port}",))
 
 
-def test_kerberos_is_not_there_yet() -> None:
-    assert "not available yet" in faults(auth="kerberos")
+def test_kerberos_needs_no_password_but_tls_all_the_same() -> None:
+    assert DirectoryOptions(servers=GOOD["servers"], auth="kerberos")
+    assert "start_tls" in faults(auth="kerberos", servers=("ldap://dc1",))
+
+
+def test_kerberos_has_one_source_of_tickets() -> None:
+    assert "give one of the two" in faults(auth="kerberos", keytab="k", ccache="c")
+    assert "directory.username" in faults(auth="kerberos", keytab="k", username="")
+    assert 'only with directory.auth = "kerberos"' in faults(keytab="k")
+    assert "directory.auth" in faults(auth="ntlm")
 
 
 @pytest.mark.parametrize("missing", ["username", "password"])

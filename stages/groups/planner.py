@@ -6,48 +6,29 @@ when the persons of a pass are through, so that nobody is put into a group befor
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
-from pipeline.core.exclusion import Exclusions
+from pipeline.core.brake import BrakeItem, HeldSet, Sent, apply_brake, count_window
 from pipeline.core.groups import (
-    DirectoryGroup,
     GroupDecision,
-    GroupPolicy,
-    Known,
     Mode,
-    Person,
     WantedGroup,
-    decide_groups,
 )
-from pipeline.core.mapping import external_id_of
 from pipeline.core.nesting import Nesting
-from pipeline.core.plan import Decision, Note, NoteKind, Policy, Subject, is_disabled, label_of
+from pipeline.core.plan import Note, NoteKind, label_of
 from pipeline.errors import GroupGone
 from pipeline.journal_port import Journal
-from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Kind, Member, State
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, State
 from pipeline.ports import Clock, Team
 from pipeline.records import GroupLink, HeldRecord, Node
-
-Preview = Callable[[Sequence[str], Nesting, datetime], Awaitable[list[tuple[Subject, Decision]]]]
-"""What would be decided about these persons: tells why somebody is not managed."""
+from stages.groups.facts import GroupFacts, GroupOptions, Preview
 
 GROUP_NOTES = frozenset({NoteKind.GROUP_FAILED, NoteKind.GROUP_LEFT_OUT, NoteKind.GROUP_KEPT})
 SYNC_GROUP_FAULT = "group sync group"
 MOST_LOOKS = 5
 """Linking shows more to look at, and so does listing; a look that shows nothing new comes before this."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupOptions:
-    policy: GroupPolicy = field(default_factory=GroupPolicy)
-    persons: Policy = field(default_factory=Policy)
-    brake: BrakePolicy = field(default_factory=BrakePolicy)
-    exclusions: Exclusions = field(default_factory=Exclusions)
-    external_id_format: str = "ad-guid:{objectGUID}"
-    sync_group: str = ""  # as configured, for what is told
 
 
 @dataclass(slots=True)
@@ -67,7 +48,7 @@ class GroupPlanner:
         self._journal = journal
         self._clock = clock
         self._options = options
-        self._preview = preview
+        self._facts = GroupFacts(journal, clock, options, preview=preview)
         self._standing: dict[str, GroupDecision] = {}
         self._listed_in = 0  # the pass in which all groups were listed last
 
@@ -76,6 +57,14 @@ class GroupPlanner:
         if self._options.policy.mode is not Mode.OFF:
             return True
         return bool(await self._journal.groups.links() or await self._journal.groups.open_actions())
+
+    async def preview(self, nesting: Nesting) -> list[GroupDecision]:
+        """What would be decided about all groups from what the journal knows; reads and changes nothing else."""
+        return await self._decide(nesting, None)
+
+    async def _decide(self, nesting: Nesting, touched: frozenset[str] | None) -> list[GroupDecision]:
+        standing = {guid: one.failure for guid, one in self._standing.items() if one.failure}
+        return await self._facts.decide(nesting, touched, standing)
 
     async def plan(
         self,
@@ -86,14 +75,16 @@ class GroupPlanner:
         fault: str,
         compare: bool,
         touched: frozenset[str] | None,
+        changed: frozenset[str] = frozenset(),
     ) -> None:
         """Decides about the touched groups (None: all) and releases what may be sent. TeamReadError ends the pass.
 
+        What failed for good is asked for again only in groups that the directory has `changed`.
+
         `fault`: why the group sync group can't be had; then nothing is done about any group.
         """
-        policy = self._options.policy
-        separate = policy.mode is Mode.SEPARATE
-        synced = nesting.synced_groups(separate=separate) if policy.mode is not Mode.OFF else frozenset()
+        separate = self._options.policy.mode is Mode.SEPARATE
+        synced = self._facts.synced(nesting)
         if separate and not fault and not synced:
             fault = "no group is in it"
         if fault and separate:
@@ -104,7 +95,7 @@ class GroupPlanner:
                 await self._compare(pass_id)
                 report.has_compared, compare = True, False
             touched = await self._look_again(pass_id, touched)
-            decisions = await self._decide(nesting, synced, touched)
+            decisions = await self._decide(nesting, touched)
             adopted = [one for one in decisions if one.adopt is not None]
             if adopted:
                 await self._link(adopted, pass_id)
@@ -165,94 +156,6 @@ class GroupPlanner:
         return None if touched is None else touched | {link.guid for link in doubted}
 
     # --- decide
-
-    async def _decide(
-        self, nesting: Nesting, synced: frozenset[str], touched: frozenset[str] | None
-    ) -> list[GroupDecision]:
-        journal = self._journal
-        async with journal.reading():
-            links = await journal.groups.links()
-            team_groups = await journal.groups.all()
-            nodes = await journal.mirror.nodes(synced)
-            looked_at = [guid for guid in synced if guid in nodes and (touched is None or guid in touched)]
-            members = await journal.groups.members_of(
-                links[guid].group_id for guid in looked_at if guid in links
-            )
-            holders = await journal.links.holders({one for present in members.values() for one in present})
-        groups = []
-        people: set[str] = set(holders.values())
-        for guid, node in nodes.items():
-            users, is_opaque = nesting.users_of(guid) if guid in looked_at else (frozenset(), False)
-            people |= users
-            groups.append(self._group(node, users, is_opaque=is_opaque))
-        persons = await self._persons(nesting, people)
-        known = Known(
-            team_groups=team_groups,
-            links={guid: link.group_id for guid, link in links.items()},
-            names={guid: link.name for guid, link in links.items()},
-            members=members,
-            holders=holders,
-        )
-        standing = {guid: one.failure for guid, one in self._standing.items() if one.failure}
-        gone = [guid for guid in links if guid not in synced]
-        return decide_groups(
-            groups, gone, persons, known, self._options.policy, touched=touched, standing=standing
-        )
-
-    def _group(self, node: Node, users: frozenset[str], *, is_opaque: bool) -> DirectoryGroup:
-        return DirectoryGroup(
-            guid=node.guid,
-            name=node.entry.name,
-            sid=node.entry.sid,
-            external_id=external_id_of(node.entry, self._options.external_id_format),
-            users=users,
-            is_opaque=is_opaque,
-        )
-
-    async def _persons(self, nesting: Nesting, guids: Iterable[str]) -> dict[str, Person]:
-        now = self._clock.now()
-        journal = self._journal
-        async with journal.reading():
-            nodes = await journal.mirror.nodes(guids)
-            links = await journal.links.of(nodes)
-            members = await journal.members.by_id(link.member_id for link in links.values())
-        persons: dict[str, Person] = {}
-        unmanaged = []
-        for guid, node in nodes.items():
-            if node.entry.kind is not Kind.USER:
-                continue
-            link = links.get(guid)
-            member = members.get(link.member_id) if link else None
-            persons[guid] = self._person(nesting, node, member, now)
-            if link is None and node.listed and not persons[guid].is_disabled:
-                unmanaged.append(guid)
-        if unmanaged:
-            for subject, decision in await self._preview(unmanaged, nesting, now):
-                guid = subject.node.guid
-                persons[guid] = _with_trouble(persons[guid], decision)
-        return persons
-
-    def _person(self, nesting: Nesting, node: Node, member: Member | None, now: datetime) -> Person:
-        email = member.email if member else ""
-        excluded = (
-            "in the exclusion group"
-            if nesting.is_excluded(node.guid)
-            else self._options.exclusions.reason(
-                node.guid, directory_email=node.entry.email, member_email=email
-            )
-        )
-        return Person(
-            guid=node.guid,
-            label=email or label_of(node),
-            member_id=member.member_id if member else "",
-            status=member.status if member else None,
-            is_listed=node.listed and node.live,
-            # A full read that no longer shows somebody proves it as little for their groups as for their account.
-            is_leaving=not node.listed and node.live and node.left_at is not None and not node.left_confirmed,
-            is_seen=node.seen or not node.live,
-            is_disabled=is_disabled(node, self._options.persons, now),
-            excluded=excluded or "",
-        )
 
     # --- write ahead
 
@@ -399,13 +302,6 @@ class GroupPlanner:
         await journal.groups.release(
             [(actions[item.ref], waves.get(item.guid, 0)) for item in result.released]
         )
-
-
-def _with_trouble(person: Person, decision: Decision) -> Person:
-    is_coming = decision.adopt is not None or any(
-        one.kind in (ActionKind.INVITE, ActionKind.RECOVER) for one in decision.wanted
-    )
-    return person if is_coming else replace(person, trouble=decision.skipped or "not managed")
 
 
 def _needs_names(one: GroupDecision) -> bool:

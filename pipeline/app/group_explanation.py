@@ -1,0 +1,154 @@
+"""`explain --group`: why a group has what it has, from the journal alone; what happens next is asked of `decide_groups`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pipeline.app.explanation import nesting_of
+from pipeline.core.groups import GroupDecision
+from pipeline.core.plan import label_of
+from pipeline.errors import ControlError
+from pipeline.model import MEMBERSHIP_KINDS, Action, Json
+from pipeline.records import GroupLink, Node
+from pipeline.redaction import escaped
+from stages.groups.planner import GroupPlanner
+from state.database import stamp
+from state.journal import Journal
+
+SHOWN = 20
+
+
+async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> list[Json]:
+    """By name, GUID, DN or account; also groups that left and are still linked. ControlError when nothing fits."""
+    nesting = await nesting_of(journal)
+    decisions = {one.guid: one for one in await planner.preview(nesting)}
+    async with journal.reading():
+        found = {node.guid: node for node in await journal.mirror.find_groups(text)}
+        links = await journal.groups.links()
+        teams = await journal.groups.all()
+        for guid, link in links.items():
+            team = teams.get(link.group_id)
+            if text.casefold() in (link.name.casefold(), link.group_id.casefold()) or (
+                team is not None and team.name.casefold() == text.casefold()
+            ):
+                found.update(await journal.mirror.nodes([guid]))
+        if not found:
+            raise ControlError(
+                "explain",
+                f"no group known as {text!r}",
+                "name a group below the sync group, or its objectGUID",
+            )
+        pages = []
+        for guid, node in sorted(found.items()):
+            group_id = links[guid].group_id if guid in links else ""
+            users, is_opaque = nesting.users_of(guid)
+            decision = decisions.get(guid)
+            people = await journal.mirror.nodes(
+                {*(one for one, _ in (decision.left_out if decision else ())), *users}
+            )
+            team = teams.get(group_id)
+            members = (await journal.groups.members_of([group_id]))[group_id] if group_id else frozenset()
+            pages.append(
+                {
+                    "guid": guid,
+                    "name": node.entry.name,
+                    "dn": node.entry.dn,
+                    "synced": decision is not None and not _is_going(decision),
+                    "users": len(users),
+                    "incomplete": is_opaque,
+                    "link": _link(links.get(guid)),
+                    "dropbox": None
+                    if team is None
+                    else {
+                        "group_id": team.group_id,
+                        "name": team.name,
+                        "external_id": team.external_id,
+                        "company_managed": team.is_company_managed,
+                        "members": len(members),
+                    },
+                    "failure": decision.failure if decision else "",
+                    "left_out": [
+                        {"guid": one, "who": label_of(people[one]) if one in people else one, "reason": why}
+                        for one, why in (decision.left_out if decision else ())
+                    ],
+                    "next": _next(decision, node),
+                    "pending": [_pending(action) for action in await journal.groups.open_actions([guid])],
+                    "log": await journal.last_entries(guid=guid, limit=SHOWN),
+                }
+            )
+    return pages
+
+
+def _is_going(decision: GroupDecision) -> bool:
+    return decision.unlink or any(one.kind.value == "group_delete" for one in decision.wanted)
+
+
+def _link(link: GroupLink | None) -> Json | None:
+    return None if link is None else {"group_id": link.group_id, "how": link.how, "at": stamp(link.at)}
+
+
+def _next(decision: GroupDecision | None, node: Node) -> list[Json]:
+    """One entry a write: those about members with everybody's e-mail."""
+    if decision is None:
+        return []
+    rows: list[Json] = []
+    if decision.adopt is not None:
+        rows.append({"action": "link", "reason": f"to {decision.adopt[0].name}, by {decision.adopt[1]}"})
+    if decision.unlink:
+        rows.append({"action": "unlink", "reason": f"{node.entry.name} is no longer synced"})
+    memberships: dict[str, Json] = {}
+    for one in decision.wanted:
+        if one.kind in MEMBERSHIP_KINDS:
+            row = memberships.setdefault(
+                one.kind.value, {"action": one.kind.value, "reason": one.reason, "emails": []}
+            )
+            row["emails"].append(one.email)
+        else:
+            rows.append({"action": one.kind.value, "reason": one.reason})
+    return [*rows, *memberships.values()]
+
+
+def _pending(action: Action) -> Json:
+    return {
+        "action": action.kind.value,
+        "email": action.email,
+        "state": action.state.value,
+        "error": action.error,
+        "hint": action.hint,
+        "due": stamp(action.due) if action.due else None,
+    }
+
+
+def text_of_group(one: Json) -> str:
+    """One line a fact, for people."""
+    lines = [escaped(one["name"]), f"  object      {escaped(one['dn'])}  ({one['guid']})"]
+    lines.append(
+        f"  synced      {'yes' if one['synced'] else 'no'}; {one['users']} users in it, through any nesting"
+    )
+    if one["incomplete"]:
+        lines.append("  incomplete  something in it can't be read: nobody is taken out by absence")
+    link, team = one["link"], one["dropbox"]
+    lines.append(
+        f"  link        {link['group_id']}, by {link['how']} at {link['at']}"
+        if link
+        else "  link        none"
+    )
+    if team:
+        lines.append(
+            f"  in Dropbox  {escaped(team['name'])}, {team['members']} members, external id {escaped(team['external_id']) or 'none'}"
+        )
+    if one["failure"]:
+        lines.append(f"  fails       {escaped(one['failure'])}")
+    lines += [
+        f"  left out    {escaped(row['who'])}: {escaped(row['reason'])}" for row in one["left_out"][:SHOWN]
+    ]
+    states = Counter((row["action"], row["state"], row["error"], row["hint"]) for row in one["pending"])
+    for (action, state, error, hint), number in states.items():
+        trouble = f": {escaped(error)} {escaped(hint)}" if error else ""
+        lines.append(f"  pending     {number} of {action} {state}{trouble}")
+    for row in one["next"]:
+        who = ", ".join(escaped(email) for email in row.get("emails", ())[:SHOWN])
+        lines.append(f"  next        {row['action']}: {escaped(row['reason'])}{': ' + who if who else ''}")
+    if not one["next"]:
+        lines.append("  next        nothing")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Groups: gathering what they are about, deciding, writing ahead."""

@@ -1,0 +1,150 @@
+"""What may leave now: the brake's judgement over what is planned, and the order of what it lets pass.
+
+It holds no rule of its own: they stand in `pipeline.core.brake` and `pipeline.core.ordering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
+from pipeline.core.ordering import Ordered, Planned, order
+from pipeline.journal_port import Journal
+from pipeline.model import Action, ActionKind, Member, State
+from pipeline.ports import Clock
+from pipeline.records import HeldRecord, Node
+
+
+class Release:
+    def __init__(self, journal: Journal, clock: Clock, policy: BrakePolicy) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._policy = policy
+
+    async def let_go(self, allows: Callable[[Action], bool] | None) -> tuple[HeldSet, ...]:
+        """Lets the applier take what the brake lets pass, in a working order; returns what is held. `allows` limits it."""
+        now = self._clock.now()
+        journal = self._journal
+        async with journal.transaction():
+            actions = {
+                action.id: action
+                for action in await journal.outbox.unreleased()
+                if allows is None or allows(action)
+            }
+            if not actions:
+                return ()
+            nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
+            members = await journal.members.by_id(
+                {action.member_id for action in actions.values() if action.member_id}
+            )
+            kinds = [
+                ActionKind.SUSPEND,
+                ActionKind.REMOVE,
+                ActionKind.REVOKE_INVITE,
+                ActionKind.UPDATE,
+                ActionKind.INVITE,
+            ]
+            sent = await journal.outbox.sent_since(now - self._policy.window, kinds)
+            counts = count_window([_sent(action) for action in sent], now=now, policy=self._policy)
+            result = apply_brake(
+                [
+                    _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
+                    for action in actions.values()
+                ],
+                counts,
+                await journal.links.count_managed(),
+                self._policy,
+                first_pass=await journal.count_real_passes() == 0,
+            )
+            for held in result.held:
+                await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
+            released = [actions[item.ref] for item in result.released]
+            ordered = order([_planned(action, members.get(action.member_id)) for action in released])
+            await journal.outbox.release(_with_predecessors(ordered, actions))
+            await self._fail_swaps(ordered, actions, now)
+        return result.held
+
+    async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
+        for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
+            action = replace(
+                actions[one.ref], state=State.PLANNED
+            )  # a held one was released by the brake just now
+            await self._journal.outbox.settle(
+                action,
+                State.FAILED,
+                now,
+                error="e-mail swap: the address is held by somebody whose own change needs this one first",
+                hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
+            )
+
+
+def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[tuple[Action, int | None]]:
+    """Each action with the one that frees the address it takes: side by side they could overtake each other."""
+    freed_by = {one.frees: one.ref for one in ordered.sequence if one.frees}
+    return [
+        (
+            actions[one.ref],
+            before if one.takes and (before := freed_by.get(one.takes)) not in (None, one.ref) else None,
+        )
+        for one in ordered.sequence
+    ]
+
+
+def _planned(action: Action, member: Member | None) -> Planned:
+    return Planned(
+        guid=action.guid,
+        kind=action.kind,
+        changes=action.changes,
+        member_email=member.email if member else "",
+        seen_at=action.seen_at,
+        ref=action.id,
+    )
+
+
+def _brake_item(action: Action, node: Node | None, member: Member | None) -> BrakeItem:
+    # Only names and the external id are no change of e-mail; the brake counts those that are.
+    is_email_change = (
+        action.kind is ActionKind.UPDATE
+        and action.changes.email
+        and (member is None or member.email != action.changes.email)
+    )
+    return BrakeItem(
+        guid=action.guid,
+        kind=action.kind,
+        new_email=action.changes.email if is_email_change else "",
+        cause=action.cause,
+        dn=node.entry.dn if node else "",
+        seen_at=action.seen_at,
+        approved=action.approved,
+        ref=action.id,
+    )
+
+
+def _sent(action: Action) -> Sent:
+    is_update = action.kind is ActionKind.UPDATE
+    at = action.sent_at
+    assert at is not None
+    return Sent(
+        guid=action.guid,
+        kind=action.kind,
+        at=at,
+        new_email=action.changes.email if is_update else "",
+        approved=action.approved,
+    )
+
+
+def _record(held: HeldSet, now: datetime) -> HeldRecord:
+    return HeldRecord(
+        hash=held.hash,
+        kind=held.subject.value,
+        at=now,
+        wanted=held.wanted,
+        limit_text=held.rule,
+        clusters=tuple(
+            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
+            for cluster in held.clusters
+        ),
+        items=tuple((item.guid, item.kind.value) for item in held.items),
+    )

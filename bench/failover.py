@@ -71,7 +71,7 @@ class Failover:
             await self._open()
             await self._poll()
             self._shown = dict.fromkeys(self._people, 0)
-            while self._waiting:
+            while self._waiting or len(set(self.outcome.outages)) < len(OTHER):
                 await self._round()
             await self._end()
         finally:

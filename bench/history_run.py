@@ -297,8 +297,9 @@ class HistoryRun:
         self._same("linked and dead", dead & asked_for, set(self._world.dead) & asked_for)
         self._was_listed |= mirror.listed
         for guid, node in mirror.nodes.items():
-            has_left = guid in self._was_listed and not node.listed
-            if (node.left_at is not None) != has_left:
+            # Who was known without ever being listed (a member of the exclusion group) may count as having left.
+            has_left = node.left_at is not None
+            if (has_left and node.listed) or (guid in self._was_listed and not node.listed and not has_left):
                 raise Mismatch(self._text("left_at", node))
 
     async def _compare_dirty(self, mirror: Snapshot) -> None:

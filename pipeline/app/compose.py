@@ -33,7 +33,7 @@ from stages.groups.planner import GroupPlanner
 from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer
-from stages.planner import Planner, PlannerOptions
+from stages.people.planner import Planner, PlannerOptions
 
 
 def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
@@ -81,6 +81,7 @@ def team_of(settings: Settings, clock: Clock) -> HttpTeam:
         max_concurrency=section.max_concurrency,
         timeout_seconds=section.timeout_seconds,
         ca_file=str(section.ca_file or ""),
+        syncs_groups=settings.groups.mode != "off",
     )
     return HttpTeam(options, clock)
 

@@ -34,7 +34,7 @@ from stages.dropbox.applier import Applier
 from stages.dropbox.drift import DriftWatcher
 from stages.dropbox.reconciler import Reconciler
 from stages.mail.notifier import Notifier
-from stages.planner import Planner, Selection
+from stages.people.planner import Planner, Selection
 
 RETRY_PATIENCE_SECONDS = 30.0
 """So long a single pass waits for its own retries; later ones are left to the next pass."""

@@ -10,7 +10,7 @@ from pipeline.core.plan import Decision, Subject, is_disabled
 from pipeline.errors import ControlError
 from pipeline.model import Action, Json, Kind, State, Wanted
 from pipeline.records import Node
-from stages.planner import Planner, PlannerOptions
+from stages.people.planner import Planner, PlannerOptions
 from state.database import stamp
 from state.journal import Journal
 

@@ -57,7 +57,8 @@ class GroupStage:
         has_compared: bool,
     ) -> set[str]:
         """`people`: about whom something was decided or done; taken. Returns members who have to be read again."""
-        touched = nesting.take_touched() | nesting.groups_holding(people)
+        changed = nesting.take_touched()
+        touched = changed | nesting.groups_holding(people)
         people.clear()
         if nesting is not self._nesting:
             self._nesting, self._pending = nesting, None
@@ -70,8 +71,15 @@ class GroupStage:
         for _ in range(MOST_ROUNDS):
             compare = not report.has_compared and (has_compared or await self._is_comparison_due())
             await self.planner.plan(
-                pass_id, nesting, report, fault=fault, compare=compare, touched=self._pending
+                pass_id,
+                nesting,
+                report,
+                fault=fault,
+                compare=compare,
+                touched=self._pending,
+                changed=changed,
             )
+            changed = frozenset()
             counts.again = False
             await self._applier.apply(counts)
             if not counts.again:

@@ -17,7 +17,7 @@ from pipeline.errors import ConnectorError
 from pipeline.model import Action, Alert, Severity
 from stages.dropbox.applier import ApplyReport
 from stages.groups.planner import GroupReport
-from stages.planner import PlanReport, Selection
+from stages.people.planner import PlanReport, Selection
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pipeline.app.selected import outcome_of_rows, parse_plan, select_person, se
 from pipeline.errors import ControlError
 from pipeline.log import Event, logger
 from pipeline.model import Json
-from stages.planner import Selection
+from stages.people.planner import Selection
 from state import upkeep
 from state.journal import Journal
 

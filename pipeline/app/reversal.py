@@ -10,7 +10,7 @@ from pipeline.app.explanation import nesting_of
 from pipeline.errors import ControlError
 from pipeline.model import Action, ActionKind, Json, Profile
 from pipeline.records import Pin
-from stages.planner import Planner
+from stages.people.planner import Planner
 from state.journal import Journal
 
 _REVERSE: dict[ActionKind, ActionKind | None] = {

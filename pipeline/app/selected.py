@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import ConfigurationError, ControlError
 from pipeline.journal_port import Journal
 from pipeline.model import GROUP_KINDS, ActionKind, Json, Profile, State
-from stages.planner import Selection
+from stages.people.planner import Selection
 
 _HOW_TO_MAKE = "name a file that `plan --format json --out FILE` wrote"
 

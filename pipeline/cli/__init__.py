@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +14,6 @@ import typer
 from pipeline import __version__
 from pipeline.cli.invocation import Invocation
 
-_app = typer.Typer(
-    name="ad-connector",
-    help="Keeps a Dropbox team equal to an Active Directory group.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    epilog="Example: ad-connector --config connector.toml plan",
-)
-
 
 def _version(value: bool) -> None:
     if value:
@@ -31,7 +21,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@_app.callback()
 def _globals(
     context: typer.Context,
     config: Annotated[
@@ -88,6 +77,21 @@ def application(arguments: Sequence[str] | None = None) -> None:
         # Nothing to import for it.
         typer.echo(f"ad-connector {__version__}")
         return
-    for name in modules_for(given):
-        importlib.import_module(f"pipeline.cli.{name}").register(_app)
-    _app(given, prog_name="ad-connector")
+    build(modules_for(given))(given, prog_name="ad-connector")
+
+
+def build(modules: Iterable[str] = ()) -> typer.Typer:
+    """The command line with the commands of these modules, or with all of them."""
+    app = typer.Typer(
+        name="ad-connector",
+        help="Keeps a Dropbox team equal to an Active Directory group.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        epilog="Example: ad-connector --config connector.toml plan",
+    )
+    app.callback()(_globals)
+    for name in modules or dict.fromkeys(_MODULES.values()):
+        importlib.import_module(f"pipeline.cli.{name}").register(app)
+    return app

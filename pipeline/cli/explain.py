@@ -20,7 +20,7 @@ from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
 from stages.groups.planner import GroupPlanner
-from stages.planner import Planner
+from stages.people.planner import Planner
 from state.journal import Journal
 
 

@@ -19,7 +19,7 @@ from pipeline.core.exits import ExitCode
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
-from stages.planner import Planner, Selection
+from stages.people.planner import Planner, Selection
 from state import lock
 from state.journal import Journal
 

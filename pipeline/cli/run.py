@@ -18,7 +18,7 @@ from pipeline.app.selected import select_person
 from pipeline.app.tables import plan_table
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError
-from stages.planner import Selection
+from stages.people.planner import Selection
 from state import lock
 from state.journal import Journal
 

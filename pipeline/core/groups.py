@@ -9,143 +9,42 @@ Names are looked at for all groups together, since one frees what another takes;
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
+from pipeline.core.group_names import Names, fold, holds_sid, match_groups
+from pipeline.core.group_values import (
+    DirectoryGroup,
+    GroupDecision,
+    GroupPolicy,
+    Known,
+    Mode,
+    Person,
+    WantedGroup,
+)
 from pipeline.model import ActionKind, Status, TeamGroup
+
+__all__ = [
+    "NAME_CLASH",
+    "NO_EXTERNAL_ID",
+    "OUTSIDE_SCOPE",
+    "DirectoryGroup",
+    "GroupDecision",
+    "GroupPolicy",
+    "Known",
+    "Mode",
+    "Person",
+    "WantedGroup",
+    "decide_groups",
+    "holds_sid",
+]
 
 SHOWN = 5
 """How many persons a reason names."""
 
-
-class Mode(StrEnum):
-    OFF = "off"
-    SAME = "same"
-    SEPARATE = "separate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupPolicy:
-    """The `[groups]` section. `own_id_prefix`: how our external ids begin."""
-
-    mode: Mode = Mode.OFF
-    adopt_existing: bool = False
-    delete_on_leave: bool = False
-    overwrite_foreign_ids: bool = False
-    own_id_prefix: str = "ad-guid:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """A user of the directory, as far as groups look at them.
-
-    `member_id` "" : not linked to anybody, so not managed. `is_listed`: in user scope. `is_leaving`: no longer listed,
-    and no second read has confirmed it. `trouble`: why a person in user scope is not managed and won't be (skipped,
-    unmanaged); "" for who is, or is still to be invited. `excluded`: never touched.
-    """
-
-    guid: str
-    label: str
-    member_id: str = ""
-    status: Status | None = None
-    is_listed: bool = True
-    is_leaving: bool = False
-    is_seen: bool = True
-    is_disabled: bool = False
-    trouble: str = ""
-    excluded: str = ""
-
-    @property
-    def is_on_team(self) -> bool:
-        return bool(self.member_id) and self.status in (Status.ACTIVE, Status.INVITED, Status.SUSPENDED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectoryGroup:
-    """A group to sync. `users`: GUIDs of all users in it, through any nesting.
-
-    `is_opaque`: something below it can't be read and may be a group, so that absence proves nothing. `external_id`
-    "" where the configured format can't be filled.
-    """
-
-    guid: str
-    name: str
-    sid: str = ""
-    external_id: str = ""
-    users: frozenset[str] = frozenset()
-    is_opaque: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What the journal knows of the Dropbox side.
-
-    `links`: directory group → Dropbox group. `members`: of linked groups, the member ids. `holders`: member id → the
-    person linked to it. `names` are those of the linked directory groups, for when they are gone.
-    """
-
-    team_groups: Mapping[str, TeamGroup] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-    members: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    holders: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WantedGroup:
-    """One write that a decision asks for. `guid`: the person's for a membership, else the group's.
-
-    `name` and `external_id` are what is to be set; `wave`: those of a wave may be sent side by side, after those
-    before.
-    """
-
-    kind: ActionKind
-    guid: str
-    reason: str
-    name: str = ""
-    external_id: str = ""
-    member_id: str = ""
-    email: str = ""
-    cause: str = ""
-    wave: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupDecision:
-    """`adopt`: link to this Dropbox group, and how it was found. `unlink`: it left, and the Dropbox group stays.
-
-    `failure`: why the group fails to sync, and `fault` the same as one word that failures are grouped by. `left_out`:
-    persons of the directory group who are not put into the Dropbox group, and why.
-    """
-
-    guid: str
-    name: str
-    group_id: str = ""
-    adopt: tuple[TeamGroup, str] | None = None
-    unlink: bool = False
-    wanted: tuple[WantedGroup, ...] = ()
-    failure: str = ""
-    fault: str = ""
-    has_members: bool = True  # False: its memberships were not looked at
-    left_out: tuple[tuple[str, str], ...] = ()
-
-
 NAME_CLASH = "group name used twice"
 OUTSIDE_SCOPE = "group with users outside user scope"
 NO_EXTERNAL_ID = "group without external id"
-
-
-def fold(name: str) -> str:
-    """Names compare so: case and outer blanks make no difference."""
-    return name.strip().casefold()
-
-
-def holds_sid(external_id: str, sid: str) -> bool:
-    """Whether an external id carries this SID, and not one that merely begins like it."""
-    return bool(sid) and re.search(rf"(?<![\w-]){re.escape(sid)}(?![\w-])", external_id) is not None
 
 
 def decide_groups(
@@ -163,13 +62,13 @@ def decide_groups(
     `touched` names the groups whose memberships are looked at (None: all); names are looked at for all of them.
     `standing`: why the others fail for their users, as found last.
     """
-    places = _match(groups, known, policy)
+    places = match_groups(groups, known, policy)
     failures = _outside_scope(
         [group for group in groups if touched is None or group.guid in touched], persons, policy
     )
     if touched is not None and policy.mode is Mode.SAME:
         failures |= {guid: text for guid, text in (standing or {}).items() if guid not in touched}
-    names = _Names(groups, places, known, failures, policy, frozenset(gone))
+    names = Names(groups, places, known, failures, policy, frozenset(gone))
     decisions = []
     for group in sorted(groups, key=lambda one: (fold(one.name), one.guid)):
         clash = names.clashes.get(group.guid, "")
@@ -216,55 +115,6 @@ def decide_groups(
     return [*decisions, *(_gone(guid, known, policy) for guid in sorted(gone))]
 
 
-# --- which Dropbox group belongs to which directory group ---------------------------------------------------
-
-
-def _match(
-    groups: Sequence[DirectoryGroup], known: Known, policy: GroupPolicy
-) -> dict[str, tuple[TeamGroup, str]]:
-    """Directory group → Dropbox group, and by what: link, external_id, legacy, name."""
-    found: dict[str, tuple[TeamGroup, str]] = {}
-    taken = set(known.links.values())
-    free = {
-        group_id: group
-        for group_id, group in known.team_groups.items()
-        if group_id not in taken and not group.is_system_managed
-    }
-    for group in groups:
-        linked = known.team_groups.get(known.links.get(group.guid, ""))
-        if linked is not None and not linked.is_system_managed:
-            found[group.guid] = (linked, "link")
-    open_groups = [group for group in groups if group.guid not in found]
-    by_external = {team.external_id: team for team in free.values() if team.external_id}
-    for group in open_groups:
-        own = by_external.get(group.external_id) if group.external_id else None
-        if own is not None and own.group_id in free:
-            found[group.guid] = (free.pop(own.group_id), "external_id")
-    for group in open_groups:
-        if group.guid in found or not group.sid:
-            continue
-        old = next((one for one in free.values() if holds_sid(one.external_id, group.sid)), None)
-        if old is not None:
-            found[group.guid] = (free.pop(old.group_id), "legacy")
-    if not policy.adopt_existing:
-        return found
-    counts = Counter(fold(group.name) for group in groups)
-    for group in open_groups:
-        if group.guid in found or counts[fold(group.name)] > 1:
-            continue
-        same = [one for one in known.team_groups.values() if fold(one.name) == fold(group.name)]
-        if len(same) == 1 and same[0].group_id in free and _may_adopt(same[0], policy):
-            found[group.guid] = (free.pop(same[0].group_id), "name")
-    return found
-
-
-def _may_adopt(group: TeamGroup, policy: GroupPolicy) -> bool:
-    """An id of ours belongs to another directory group; one of another system is overwritten only when asked to."""
-    if not group.is_company_managed or group.external_id.startswith(policy.own_id_prefix):
-        return False
-    return not group.external_id or policy.overwrite_foreign_ids
-
-
 # --- rule 3: who fails a group ------------------------------------------------------------------------------
 
 
@@ -294,93 +144,7 @@ def _why_outside(person: Person) -> str:
     return person.trouble
 
 
-# --- rule 4 and renames: names ------------------------------------------------------------------------------
-
-
-class _Names:
-    """Who takes which name, what must be free before, and who can't have theirs."""
-
-    def __init__(
-        self,
-        groups: Sequence[DirectoryGroup],
-        places: Mapping[str, tuple[TeamGroup, str]],
-        known: Known,
-        failures: Mapping[str, str],
-        policy: GroupPolicy,
-        gone: frozenset[str],
-    ) -> None:
-        self.clashes: dict[str, str] = {}
-        self._waves: dict[str, int] = {}
-        self._groups = {group.guid: group for group in groups}
-        self._places = places
-        self._policy = policy
-        self._held_by: dict[str, list[TeamGroup]] = {}
-        for team in known.team_groups.values():
-            self._held_by.setdefault(fold(team.name), []).append(team)
-        owners = {place[0].group_id: guid for guid, place in places.items()}
-        owners.update({known.links[guid]: guid for guid in gone if guid in known.links})
-        self._owners = owners
-        same: dict[str, list[str]] = {}
-        for group in groups:
-            same.setdefault(fold(group.name), []).append(group.guid)
-        for guids in same.values():
-            if len(guids) > 1:
-                for guid in guids:
-                    self.clashes[guid] = (
-                        f"{len(guids)} groups of the directory are called {self._groups[guid].name!r}"
-                    )
-        # Who fails for another reason takes no name, and frees none.
-        self._staying = frozenset(failures)
-        for guid in self._groups:
-            if guid not in self._staying:
-                self._place(guid, ())
-
-    def wave(self, guid: str) -> int:
-        return self._waves.get(guid, 0)
-
-    def _place(self, guid: str, path: tuple[str, ...]) -> bool:
-        """Whether the group can have its name; finds its wave."""
-        if guid in self.clashes:
-            return False
-        if guid in self._waves:
-            return True
-        group = self._groups[guid]
-        own = self._places.get(guid)
-        wave = 0
-        for holder in self._held_by.get(fold(group.name), ()):
-            if own is not None and holder.group_id == own[0].group_id:
-                continue
-            owner = self._owners.get(holder.group_id, "")
-            if owner in path or owner == guid:
-                self.clashes[guid] = (
-                    f"the names are swapped in a circle with {self._groups[owner].name!r}: give one of them an interim name"
-                )
-                return False
-            moves = (
-                owner in self._groups
-                and owner not in self._staying
-                and fold(self._groups[owner].name) != fold(holder.name)
-            )
-            if not moves or not self._place(owner, (*path, guid)):
-                self.clashes.setdefault(guid, self._why_taken(holder, owner))
-                return False
-            wave = max(wave, self._waves[owner] + 1)
-        self._waves[guid] = wave
-        return True
-
-    def _why_taken(self, holder: TeamGroup, owner: str) -> str:
-        if holder.is_system_managed:
-            kind = "the team's own group"
-        elif owner in self._groups:
-            kind = f"the Dropbox group of {self._groups[owner].name!r}"
-        elif not holder.is_company_managed:
-            kind = "a Dropbox group that its members manage"
-        else:
-            kind = "a Dropbox group that is not ours"
-        return f"{kind} is called {holder.name!r} already"
-
-
-def _structure(group: DirectoryGroup, target: TeamGroup | None, names: _Names) -> list[WantedGroup]:
+def _structure(group: DirectoryGroup, target: TeamGroup | None, names: Names) -> list[WantedGroup]:
     """Create, rename, or nothing. The external id goes with either."""
     wave = names.wave(group.guid)
     name = group.name.strip()

@@ -1,6 +1,5 @@
 """The domain as its administrator works on it: the same verbs as `sandbox.samba_admin.DomainAdministrator`, without LDAP."""
 
-import uuid
 from collections.abc import Iterable
 
 from sandbox.windows_ldap.controller import Controller
@@ -149,7 +148,7 @@ class WindowsDomain(Lifecycle):
     def create_phantom(self, dn: str) -> str:
         """An object of another domain of the forest: it can be a member, but nothing here tells more of it."""
         with self.lock:
-            record = Record(uuid.uuid4(), "CN", None, root_dn=dn, phantom=True)
+            record = Record(self.new_guid(), "CN", None, root_dn=dn, phantom=True)
             self.dc.replica.add(record, {"objectSid": (self.next_sid(),)})
             return str(record.guid)
 

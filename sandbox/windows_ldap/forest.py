@@ -1,5 +1,6 @@
 """What all domain controllers of the sandbox share: names, clock, accounts, who may see what."""
 
+import random
 import threading
 import time
 import uuid
@@ -51,9 +52,11 @@ class Forest:
         netbios: str = NETBIOS,
         recycle_bin: bool = False,
         tombstone_days: int | None = 180,
+        seed: int | None = None,
     ) -> None:
-        """`tombstone_days` None: the attribute is not set, which means 60."""
+        """`tombstone_days` None: the attribute is not set, which means 60. `seed`: the same objectGUIDs every time."""
         self.lock = threading.RLock()
+        self._chance = random.Random(seed)
         self.dns_name = domain
         self.netbios = netbios
         self.base_dn = ",".join(f"DC={part}" for part in domain.split("."))
@@ -69,8 +72,11 @@ class Forest:
         self._offset_seconds = 0.0
         self._ticks = 0
         self._next_rid = 1103
-        self._servers_guid = uuid.uuid4()
+        self._servers_guid = self.new_guid()
         self._found(tombstone_days)
+
+    def new_guid(self) -> uuid.UUID:
+        return uuid.UUID(int=self._chance.getrandbits(128), version=4)
 
     # ------------------------------------------------------------------------------------------------------- time
 
@@ -126,7 +132,7 @@ class Forest:
         )
         replica = Replica(self._tick, self.now, first_usn=first_usn)
         controller = Controller(
-            name, f"{name.lower()}.{self.dns_name}", service, uuid.uuid4(), replica, read_only=read_only
+            name, f"{name.lower()}.{self.dns_name}", service, self.new_guid(), replica, read_only=read_only
         )
         self.controllers.append(controller)
         self.known_instances.add(replica.invocation_id)
@@ -166,7 +172,7 @@ class Forest:
         self._found_accounts(users.guid)
 
     def _put_head(self, dn: str, values: Mapping[str, Values]) -> Record:
-        record = Record(uuid.uuid4(), "DC", None, root_dn=dn)
+        record = Record(self.new_guid(), "DC", None, root_dn=dn)
         name = dn.partition(",")[0].partition("=")[2].encode()
         # 5: the head of a naming context, writable
         return self.dc.replica.add(
@@ -250,7 +256,7 @@ class Forest:
         group_type = int(next(iter(values.get("groupType", ())), b"0"))
         account_type = account_type_of(kind, group_type)
         return (at or self.dc).replica.add(
-            Record(guid or uuid.uuid4(), rdn_kind, parent),
+            Record(guid or self.new_guid(), rdn_kind, parent),
             {
                 "objectClass": tuple(word.encode() for word in CLASSES[kind]),
                 "objectCategory": (category_of(kind, self.base_dn).encode(),),

@@ -19,6 +19,7 @@ from sandbox.windows_ldap.schema import (
 
 _DEFAULT_DAYS = 60  # where tombstoneLifetime is not set
 _DAY_SECONDS = 86_400.0
+_PRIMARY_GROUPS = {"user": b"513", "computer": b"515", "managed": b"515"}
 
 
 class Lifecycle(Forest):
@@ -70,6 +71,10 @@ class Lifecycle(Forest):
             account_type = account_type_of(kind, record.number("grouptype") or 0)
             if account_type is not None:
                 values["sAMAccountType"] = (str(account_type).encode(),)
+            if kind in _PRIMARY_GROUPS and not record.values("primarygroupid"):
+                values["primaryGroupID"] = (
+                    _PRIMARY_GROUPS[kind],
+                )  # tombstones lose it, and no account is without
             if record.values("msds-lastknownrdn"):
                 values["msDS-LastKnownRDN"] = ()
             record.deleted_at = None

@@ -165,7 +165,7 @@ def kerberos_failure(
 
 def sasl_refusal(operation: str, code: int, message: str) -> DirectoryError:
     """The error for a SASL bind that ended with an LDAP result other than 0."""
-    text = " ".join(message.replace("\x00", "").split())
+    text = " ".join(message.replace("\x00", "").split()).rstrip(".")
     if code == STRONGER_AUTH:
         return DirectoryError(
             operation,

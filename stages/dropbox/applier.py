@@ -17,7 +17,6 @@ from pipeline.errors import ConnectorError, SyncError, TeamReadError
 from pipeline.journal_port import Journal
 from pipeline.model import (
     DESTRUCTIVE,
-    LEAVER_KINDS,
     Action,
     ActionKind,
     Member,
@@ -28,14 +27,12 @@ from pipeline.model import (
 )
 from pipeline.ports import Clock, Team
 from stages.dropbox.jobs import JobReader, noting
+from stages.dropbox.protection import refused_for_admins
 from stages.dropbox.settling import DOUBT_SECONDS, ActionLog, ApplyReport, Settled, Settler
 
 __all__ = ["ActionLog", "Applier", "ApplierOptions", "ApplyReport"]
 
 INVITES_A_REQUEST = 20  # Dropbox's limit for add_v2
-_NOT_THE_ADMIN = "the admin who authorised the connector is never suspended or removed: authorise it with another admin first"
-
-_NO_ADMIN = "who authorised the connector can't be told at the moment, so no team admin is suspended or removed: see `check dropbox`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,26 +227,13 @@ class Applier:
                 self._claimed_invitations = True
                 continue
             self._claimed_invitations = has_invitations
-            protected = await self._protected(ready)
+            protected = await refused_for_admins(self._journal, self.protected_member_id, ready)
             if not protected:
                 break
             await self._settler.settle(protected, report)
         batches = _batched(ready)[:most]
         await outbox.mark_sending([action for batch in batches for action in batch], self._clock.now())
         return batches
-
-    async def _protected(self, ready: Sequence[Action]) -> list[Settled]:
-        """What must not be sent, with why; inside the caller's transaction."""
-        leavers = [action for action in ready if action.kind in LEAVER_KINDS and action.member_id]
-        if self.protected_member_id:
-            refused = Outcome(verdict=Verdict.FAILED, tag="the authorising admin", hint=_NOT_THE_ADMIN)
-            return [(action, refused) for action in leavers if action.member_id == self.protected_member_id]
-        if not leavers:
-            return []
-        members = await self._journal.members.by_id({action.member_id for action in leavers})
-        admins = {member.member_id for member in members.values() if member.is_team_admin}
-        refused = Outcome(verdict=Verdict.FAILED, tag="perhaps the authorising admin", hint=_NO_ADMIN)
-        return [(action, refused) for action in leavers if action.member_id in admins]
 
     # --- on the way
 

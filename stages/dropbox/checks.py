@@ -31,6 +31,12 @@ _PROBES: tuple[tuple[str, str, object], ...] = (
     ("members.delete", routes.REMOVE_STATUS, {"async_job_id": NO_JOB}),
 )
 
+# Of a token for users only, nothing more is asked.
+_GROUP_PROBES: tuple[tuple[str, str, object], ...] = (
+    ("groups.read", routes.GROUPS, {"limit": 1}),
+    ("groups.write", routes.GROUP_JOB, {"async_job_id": NO_JOB}),
+)
+
 
 def _ok(name: str, detail: str) -> Finding:
     return Finding(SECTION, name, "ok", detail)
@@ -40,7 +46,9 @@ def _failed(name: str, error: ConnectorError) -> Finding:
     return Finding(SECTION, name, "failed", error.cause, error.hint)
 
 
-async def check_team(client: Client, log: EventLog, clock: Clock) -> Sequence[Finding]:
+async def check_team(
+    client: Client, log: EventLog, clock: Clock, *, syncs_groups: bool = False
+) -> Sequence[Finding]:
     """Team and seats, the authorising admin, scopes, other apps. Ends early where no call can succeed."""
     try:
         info = await read_team_info(client)
@@ -48,7 +56,7 @@ async def check_team(client: Client, log: EventLog, clock: Clock) -> Sequence[Fi
         return [_failed("team", error)]
     findings = [_ok("team", f"{info.name} ({info.team_id})"), _seats(info)]
     findings.append(await _finding("admin", partial(_admin, client)))
-    for scope, route, body in _PROBES:
+    for scope, route, body in (*_PROBES, *(_GROUP_PROBES if syncs_groups else ())):
         findings.append(await _finding(f"scope {scope}", partial(_scope, client, scope, route, body)))
     findings.append(await _finding("other apps", partial(_other_apps, log, clock)))
     return findings

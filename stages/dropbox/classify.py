@@ -242,6 +242,7 @@ READ_TAGS: Mapping[str, frozenset[str]] = {
     routes.GROUPS: frozenset(),
     routes.GROUPS_CONTINUE: frozenset({"invalid_cursor"}),
     routes.GROUPS_GET: frozenset({"group_not_on_team"}),
+    routes.GROUP_JOB: frozenset({"invalid_async_job_id", "internal_error", "access_denied"}),
     routes.GROUP_MEMBERS: frozenset({"group_not_found", "system_managed_group_disallowed"}),
     routes.GROUP_MEMBERS_CONTINUE: frozenset({"invalid_cursor"}),
 }

@@ -39,6 +39,7 @@ class DropboxOptions:
     max_concurrency: int = 4
     timeout_seconds: float = 100.0
     ca_file: str = ""
+    syncs_groups: bool = False  # `check` then looks for the scopes of groups as well
 
     def __post_init__(self) -> None:
         operation = "setting up the Dropbox client"

@@ -21,6 +21,7 @@ class HttpTeam:
 
     def __init__(self, options: DropboxOptions, clock: Clock) -> None:
         self._clock = clock
+        self._syncs_groups = options.syncs_groups
         self._client = Client(options, clock)
         self._writer = MemberWriter(self._client, clock)
         self._groups = GroupWriter(self._client)
@@ -100,7 +101,7 @@ class HttpTeam:
         return await self._log.read(cursor, since, about_groups=about_groups)
 
     async def check(self) -> Sequence[Finding]:
-        return await check_team(self._client, self._log, self._clock)
+        return await check_team(self._client, self._log, self._clock, syncs_groups=self._syncs_groups)
 
     def pace(self) -> Mapping[str, float]:
         return self._client.pace()

@@ -105,7 +105,8 @@ class GroupPlanner:
                 await self._list(pass_id)
                 continue
             break
-        await self._write(pass_id, decisions, report, is_complete=nesting.is_complete(separate=separate))
+        is_complete = nesting.is_complete(separate=separate)
+        await self._write(pass_id, decisions, report, is_complete=is_complete, changed=changed)
 
     # --- what the team says now
 
@@ -180,6 +181,7 @@ class GroupPlanner:
         report: GroupReport,
         *,
         is_complete: bool,
+        changed: frozenset[str],
     ) -> None:
         now = self._clock.now()
         journal = self._journal
@@ -198,7 +200,12 @@ class GroupPlanner:
                 for each in wanted:
                     if each.kind not in MEMBERSHIP_KINDS:
                         waves[one.guid] = each.wave
-                await self._merge(one, of_group.pop(one.guid, []), pass_id, now)
+                open_actions = of_group.pop(one.guid, [])
+                if one.guid in changed:
+                    again = [action for action in open_actions if action.state is State.FAILED]
+                    await _supersede(journal, again, now)
+                    open_actions = [action for action in open_actions if action not in again]
+                await self._merge(one, open_actions, pass_id, now)
             # What is left is about groups that are neither synced nor linked any more.
             await _supersede(journal, [each for group in of_group.values() for each in group], now)
             await self._tell(decisions, report)
@@ -216,6 +223,8 @@ class GroupPlanner:
             if content not in wanted and (one.has_members or action.kind not in MEMBERSHIP_KINDS)
         ]
         await _supersede(self._journal, obsolete, now)
+        if one.group_id and any(action.group_id != one.group_id for action in open_actions):
+            await self._journal.groups.set_group_id(one.guid, one.group_id)  # created again meanwhile
         new = [each for content, each in wanted.items() if content not in standing]
         await self._journal.groups.add_actions(
             [_named(each, one) for each in new],

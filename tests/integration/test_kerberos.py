@@ -45,7 +45,7 @@ class Hands:
 
     async def sleep(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(0)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 import typer.main
 
 from config.reference import keys
-from pipeline.cli import _app
+from pipeline.cli import build
 from pipeline.core.exits import ExitCode, shell_status
 from pipeline.core.transitions import render_mermaid
 
@@ -164,7 +164,7 @@ def _commands() -> dict[str, Any]:
             found[f"{name} {child}".strip()] = one
             visit(one, f"{name} {child}".strip())
 
-    visit(typer.main.get_command(_app), "")
+    visit(typer.main.get_command(build()), "")
     return found
 
 
@@ -208,7 +208,7 @@ def test_there_are_calls_to_look_at() -> None:
 @pytest.mark.parametrize("words", ALL_CALLS)
 def test_every_command_that_the_documents_show_is_understood(words: list[str]) -> None:
     """Parsed by the program itself, options and arguments; nothing is carried out."""
-    group = typer.main.get_command(_app)
+    group = typer.main.get_command(build())
     values = {"--config"}
     position = 0
     while position < len(words) and words[position].startswith("-"):

@@ -61,7 +61,9 @@ RULES = (
     ),
     Rule("stages/directory/", (*PORTS, "stages.directory"), ("anyio", "dns", "ldap3")),
     Rule("stages/dropbox/", (*PORTS, "stages.dropbox"), ("aiohttp", "anyio", "pydantic", "tenacity")),
+    Rule("stages/groups/", (*PORTS, "stages.groups"), ("anyio",)),
     Rule("stages/mail/", (*PORTS, "stages.mail"), ("aiosmtplib", "anyio", "jinja2")),
+    Rule("stages/people/", (*PORTS, "stages.people"), ("anyio",)),
     Rule("stages/service/", (*PORTS, "stages.service"), ("aiohttp", "anyio", "prometheus_client")),
     Rule("stages/", PORTS, ("anyio",)),
     Rule(
@@ -303,7 +305,7 @@ def test_modules_import_each_other_in_one_direction_only(imports: list[Import]) 
 
 def test_the_rules_themselves_catch_what_they_are_for() -> None:
     assert not _is_below("stages.dropbox.team", _rule("stages/directory/poller.py").ours)
-    assert not _is_below("state.journal", _rule("stages/planner.py").ours)
+    assert not _is_below("state.journal", _rule("stages/people/planner.py").ours)
     assert not _is_below("pipeline.app.engine", _rule("pipeline/log.py").ours)
     assert not _is_below("stages.mail.smtp", _rule("sandbox/team/server.py").ours)
     assert not _is_below("pipeline.cli", _rule("pipeline/app/engine.py").ours)

@@ -359,7 +359,10 @@ async def test_an_undone_person_is_decided_about_again_once_the_directory_change
     async with world.open() as assembly:
         journal = assembly.parts.journal
         async with journal.transaction():
-            await journal.pin([Pin(guid=guid, kind=None, reason="undo", at=world.clock.now()) for guid in guids])
+            at = world.clock.now()
+            await journal.pin(
+                [Pin(guid=guid, kind=None, changes=Profile(), reason="undo", at=at) for guid in guids]
+            )
     world.team.effects.clear()
     world.directory.disable(guids[0])
     world.directory.remove_member(world.group, guids[1])

@@ -22,8 +22,8 @@ from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
 from pipeline.ports import Clock, Team
 from pipeline.records import Dirty, Link, Node, Pin
-from stages.member_reader import MemberReader
-from stages.release import Release
+from stages.people.member_reader import MemberReader
+from stages.people.release import Release
 
 BATCH = 500
 

@@ -1,0 +1,1 @@
+"""People: reading the members in question, deciding, writing ahead, letting go."""

@@ -139,7 +139,7 @@ class _Counter:
             self.requests += 1
             return search(line, request)
 
-        Line.search_blocking = counted  # type: ignore[method-assign]
+        Line.search_blocking = counted  # type: ignore[method-assign, assignment]
 
 
 async def _run(order: dict[str, str]) -> Sample:

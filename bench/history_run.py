@@ -209,7 +209,7 @@ class HistoryRun:
             self._faulty.fail_at = self._random.randint(1, 12) if how != "commit" else 0
             self._faulty.scope = scope if how == "cancelled" else None
             if how == "commit":
-                journal.mirror.apply = _failing  # type: ignore[method-assign]
+                journal.mirror.apply = _failing  # type: ignore[method-assign, assignment]
             try:
                 await self._poller.poll()
             except (DirectoryError, JournalError):

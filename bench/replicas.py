@@ -210,13 +210,12 @@ class ReplicaPair:
             del self._processes[name]
 
     def _prepare_namespace(self) -> None:
-        run = lambda *command: subprocess.run(command, check=True, capture_output=True)  # noqa: E731
-        run("mount", "--make-rprivate", "/")
-        run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
+        _run("mount", "--make-rprivate", "/")
+        _run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
         HOME.mkdir()
-        run("ip", "link", "set", "lo", "up")
+        _run("ip", "link", "set", "lo", "up")
         for address in ADDRESSES.values():
-            run("ip", "address", "add", f"{address}/24", "dev", "lo")
+            _run("ip", "address", "add", f"{address}/24", "dev", "lo")
         names = "".join(f"{address} {name}.{DOMAIN} {name}\n" for name, address in ADDRESSES.items())
         files = {
             "resolv.conf": f"nameserver {ADDRESSES['dc1']}\nnameserver {ADDRESSES['dc2']}\noptions timeout:1\nsearch {DOMAIN}\n",
@@ -224,7 +223,7 @@ class ReplicaPair:
         }
         for name, text in files.items():
             (HOME / name).write_text(text)
-            run("mount", "--bind", str(HOME / name), str(Path("/etc", name).resolve()))
+            _run("mount", "--bind", str(HOME / name), str(Path("/etc", name).resolve()))
         kerberos = "".join(f"  kdc = {address}\n" for address in ADDRESSES.values())
         (HOME / "krb5.conf").write_text(
             f"[libdefaults]\n default_realm = {DOMAIN.upper()}\n dns_lookup_realm = false\n"
@@ -298,6 +297,10 @@ class ReplicaPair:
         conf = folder / "smb.conf"
         conf.write_text(text)
         return conf
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 def _register_services(conf: Path) -> None:

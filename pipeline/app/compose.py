@@ -44,7 +44,7 @@ def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
     return LdapDirectory(
         DirectoryOptions(
             servers=tuple(section.servers),
-            domain=section.domain,
+            domain="" if section.servers else section.domain,  # servers win (docs/configuration.md)
             auth=section.auth,
             username=section.username,
             password=password,

@@ -27,6 +27,7 @@ class Node:
     left_confirmed: bool = False
     left_cause: str = ""
     deleted_at: datetime | None = None
+    died_excluded: bool = False  # the exclusion group held them when they were deleted: AD then takes them out of it
 
     @property
     def guid(self) -> str:
@@ -51,6 +52,7 @@ class MirrorChange:
     entries: tuple[Entry, ...] = ()
     tombstones: frozenset[str] = frozenset()
     unseen: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()  # in the exclusion group when they were deleted
     forgotten: frozenset[str] = frozenset()
     added: tuple[Edge, ...] = ()
     removed: tuple[Edge, ...] = ()

@@ -15,6 +15,13 @@ from state.mirror import chunks, marks
 OPEN = "state NOT IN ('done', 'superseded')"
 
 
+_NOTHING = Profile()
+
+
+def _profile(text: str) -> Profile:
+    return _NOTHING if text == "{}" else Profile(**json.loads(text))
+
+
 def action_of(row: Row) -> Action:
     return Action(
         id=row["id"],
@@ -23,7 +30,7 @@ def action_of(row: Row) -> Action:
         state=State(row["state"]),
         email=row["email"],
         member_id=row["member_id"],
-        changes=Profile(**json.loads(row["changes"])),
+        changes=_profile(row["changes"]),
         reason=row["reason"],
         cause=row["cause"],
         pass_id=row["pass_id"],
@@ -34,7 +41,7 @@ def action_of(row: Row) -> Action:
         due=moment(row["due"]),
         job_id=row["job_id"],
         precondition=row["precondition"],
-        before=Profile(**json.loads(row["before"])),
+        before=_profile(row["before"]),
         error=row["error"],
         hint=row["hint"],
         seen_at=moment(row["seen_at"]),

@@ -53,6 +53,7 @@ def node_of(row: Row) -> Node:
         left_confirmed=bool(row["left_confirmed"]),
         left_cause=row["left_cause"],
         deleted_at=moment(row["deleted_at"]),
+        died_excluded=bool(row["died_excluded"]),
     )
 
 
@@ -61,7 +62,7 @@ INSERT INTO node (guid, kind, live, seen, dn, name, sid, sam, email, email_key, 
                   disabled, expires, primary_rid)
 VALUES (?, ?, 1, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (guid) DO UPDATE SET
-    kind = excluded.kind, live = 1, seen = 1, deleted_at = NULL, dn = excluded.dn, name = excluded.name,
+    kind = excluded.kind, live = 1, seen = 1, deleted_at = NULL, died_excluded = 0, dn = excluded.dn, name = excluded.name,
     sid = CASE WHEN excluded.sid = '' THEN sid ELSE excluded.sid END, sam = excluded.sam,
     email = excluded.email, email_key = excluded.email_key, given_name = excluded.given_name,
     surname = excluded.surname, display_name = excluded.display_name, disabled = excluded.disabled,
@@ -212,6 +213,9 @@ class Mirror:
         )
         await self._database.execute_many(
             "DELETE FROM node WHERE guid = ?", ((guid,) for guid in change.forgotten)
+        )
+        await self._database.execute_many(
+            "UPDATE node SET died_excluded = 1 WHERE guid = ? AND live = 0", ((guid,) for guid in change.protected)
         )
         if change.replace:
             await self._database.execute("DELETE FROM edge")

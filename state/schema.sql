@@ -59,7 +59,8 @@ CREATE TABLE node (
     left_how TEXT NOT NULL DEFAULT '',   -- edge: a removed link was seen | absent: missing in a full read
     left_confirmed INTEGER NOT NULL DEFAULT 0,
     left_cause TEXT NOT NULL DEFAULT '',
-    deleted_at TEXT
+    deleted_at TEXT,
+    died_excluded INTEGER NOT NULL DEFAULT 0  -- the exclusion group held them when they were deleted
 ) WITHOUT ROWID;
 CREATE INDEX node_email ON node (email_key) WHERE email_key <> '';
 CREATE INDEX node_left ON node (left_at) WHERE left_at IS NOT NULL;

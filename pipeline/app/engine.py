@@ -437,6 +437,7 @@ class Engine:
             state.apply.done,
             fault=parts.poller.group_fault,
             has_compared=state.has_compared,
+            seen_at=self.last_poll_at,
         )
         for note in state.groups.news:
             event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT

@@ -55,6 +55,7 @@ class GroupStage:
         *,
         fault: str,
         has_compared: bool,
+        seen_at: datetime | None,
     ) -> set[str]:
         """`people`: about whom something was decided or done; taken. Returns members who have to be read again."""
         changed = nesting.take_touched()
@@ -78,6 +79,7 @@ class GroupStage:
                 compare=compare,
                 touched=self._pending,
                 changed=changed,
+                seen_at=seen_at,
             )
             changed = frozenset()
             counts.again = False

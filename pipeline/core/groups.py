@@ -199,7 +199,7 @@ def _members(
         if reason:
             left_out.append((guid, reason))
         elif not is_failing and _may_be_added(person) and person.member_id not in present:
-            wanted.append(_membership(ActionKind.GROUP_ADD, person, "in the directory group"))
+            wanted.append(_membership(ActionKind.GROUP_ADD, person, f"in the directory group {group.name}"))
     for member_id in sorted(present):
         person = persons.get(known.holders.get(member_id, ""))
         if person is None or group.is_opaque:
@@ -239,7 +239,7 @@ def _why_removed(person: Person, group: DirectoryGroup) -> str:
         return ""  # an account that is gone has left its groups by itself
     if not person.is_listed:
         return "" if person.is_leaving else "no longer in user scope"
-    return "" if person.guid in group.users else "no longer in the directory group"
+    return "" if person.guid in group.users else f"no longer in the directory group {group.name}"
 
 
 # --- on_leave -----------------------------------------------------------------------------------------------

@@ -268,8 +268,9 @@ class MemoryDirectory(MemoryDomain):
                 kind=found.kind,
                 members_unknown=found.kind is Kind.GROUP and not found.deleted,
                 attributes=(
-                    *_EVERYTHING_MAY_HAVE_CHANGED,
-                    *(["lastknownparent"] if any(h.restored for h in self.history if h.guid == guid) else ()),
+                    (*_EVERYTHING_MAY_HAVE_CHANGED, "lastknownparent")
+                    if found.was_deleted
+                    else _EVERYTHING_MAY_HAVE_CHANGED
                 ),
             )
         if found.deleted:

@@ -32,7 +32,7 @@ _LOST_WITH_DEATH = ("mail", "given_name", "surname", "display_name")
 
 @dataclass(slots=True)
 class MemoryObject:
-    """`members` keeps the order of joining. `hidden`: moved to where the account may not read."""
+    """`members` keeps the order of joining. `was_deleted`: and restored. `hidden`: moved to where the account may not read."""
 
     guid: str
     kind: Kind
@@ -48,6 +48,7 @@ class MemoryObject:
     expires: datetime | None = None
     primary_rid: int | None = None
     deleted: bool = False
+    was_deleted: bool = False
     hidden: bool = False
     members: dict[str, None] = field(default_factory=dict)
 
@@ -204,6 +205,7 @@ class MemoryDomain:
         if not found.deleted:
             raise ValueError(f"{guid} is not deleted")
         found.deleted = False
+        found.was_deleted = True
         self.history.append(Happening(guid, ("isdeleted", "name"), restored=True))
         self._changed()
         if values:

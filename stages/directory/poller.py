@@ -285,6 +285,7 @@ class Poller:
 
     def _apply_to_nesting(self, sight: Sight, started: datetime, confirmed: set[str]) -> MirrorChange:
         nesting = self.nesting
+        protected = frozenset(guid for guid in sight.dead if nesting.is_excluded(guid))
         for guid in sight.dead:
             nesting.set_node(guid, nesting.scope.kind_of(guid) or Kind.OTHER, live=False)
         for entry in sight.all_entries():
@@ -319,6 +320,7 @@ class Poller:
             entries=tuple(sight.all_entries()),
             tombstones=frozenset(sight.dead),
             unseen=frozenset(sight.unseen),
+            protected=protected,
             added=tuple(sight.added),
             removed=tuple(removed),
             entered=changes.entered,
@@ -336,7 +338,7 @@ class Poller:
         """The checkpoint first, then what is in scope; deltas from then on. Absence needs a second read."""
         checkpoint = await self._directory.start()
         async with self._journal.reading():
-            nodes, _ = await self._journal.mirror.graph()
+            nodes, edges = await self._journal.mirror.graph()
             linked = await self._journal.links.all_guids()
             before = {node.guid for node in await self._journal.mirror.listed_users()}
             # Linked, but never seen as listed: unreadable all the time, or known by their external id alone.
@@ -358,6 +360,10 @@ class Poller:
         gone = [guid for guid in departed if guid not in walked.entries] + list(walked.unseen)
         dead = await self._directory.read_tombstones(gone)
         kinds = {guid: kind for guid, kind, _ in nodes}
+        earlier_nesting = self._new_nesting()
+        if dead:
+            earlier_nesting.load(nodes, edges, {})
+        protected = frozenset(guid for guid in dead if earlier_nesting.is_excluded(guid))
         # The members of a group that nothing holds any more were not read: it is forgotten, so that it is read like a new
         # one when something holds it again. A deleted one is kept, since its restoring is told by itself alone.
         forgotten = {guid for guid in departed if kinds.get(guid) is Kind.GROUP} - dead
@@ -400,6 +406,7 @@ class Poller:
                 {*walked.unseen, *(guid for guid in departed if guid not in walked.entries)} - dead
             ),
             forgotten=frozenset(forgotten),
+            protected=protected,
             added=tuple(walked.edges),
             replace=True,
             entered=frozenset(listed - before),

@@ -50,6 +50,7 @@ class GroupPlanner:
         self._options = options
         self._facts = GroupFacts(journal, clock, options, preview=preview)
         self._standing: dict[str, GroupDecision] = {}
+        self._seen_at: datetime | None = None
         self._listed_in = 0  # the pass in which all groups were listed last
 
     async def is_needed(self) -> bool:
@@ -76,10 +77,11 @@ class GroupPlanner:
         compare: bool,
         touched: frozenset[str] | None,
         changed: frozenset[str] = frozenset(),
+        seen_at: datetime | None = None,
     ) -> None:
         """Decides about the touched groups (None: all) and releases what may be sent. TeamReadError ends the pass.
 
-        What failed for good is asked for again only in groups that the directory has `changed`.
+        `seen_at`: when the changes behind it were seen. What failed for good is asked for again only in groups that the directory has `changed`.
 
         `fault`: why the group sync group can't be had; then nothing is done about any group.
         """
@@ -106,6 +108,7 @@ class GroupPlanner:
                 continue
             break
         is_complete = nesting.is_complete(separate=separate)
+        self._seen_at = seen_at
         await self._write(pass_id, decisions, report, is_complete=is_complete, changed=changed)
 
     # --- what the team says now
@@ -232,7 +235,7 @@ class GroupPlanner:
             group_id=one.group_id,
             pass_id=pass_id,
             now=now,
-            seen_at=now,
+            seen_at=self._seen_at,
         )
 
     # --- what is told

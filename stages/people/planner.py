@@ -295,7 +295,7 @@ class Planner:
             if not node.listed
             else []
         )
-        group = "in the exclusion group" if nesting.is_excluded(guid) else None
+        group = "in the exclusion group" if nesting.is_excluded(guid) or node.died_excluded else None
         reason = group or self._options.exclusions.reason(
             guid, directory_email=node.entry.email, member_email=member_email
         )

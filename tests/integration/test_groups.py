@@ -1,6 +1,9 @@
 """Groups through `run`, on Samba and the simulator: the rules of behaviour.md §6 and the article's sentences about groups."""
 
 import json
+from dataclasses import replace
+
+import pytest
 
 COCO = "coco.chanel@example.test"
 ESTEE = "estee.lauder@example.test"
@@ -169,3 +172,90 @@ def test_watch_follows_a_group_and_sets_right_what_the_console_changed(world, to
     world.console("group_remove", "Sales Europe", COCO)
     tools.wait_until(lambda: groups(world)["Sales Europe"] == [COCO, INGVAR, WILLY], lambda: groups(world))
     assert running.terminate() == 0
+
+
+def _synced(world, *names, **settings):
+    """A group sync group with these in it, and a first pass."""
+    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups", **settings.pop("groups", {})}, **settings)
+    world.admin.create_group("Dropbox Groups", ou="Groups")
+    world.admin.add_members("Dropbox Groups", *names)
+    world.ok("run")
+    world.accept_all()
+    world.ok("run")
+    world.forget_exchanges()
+
+
+def test_nobody_is_added_before_they_are_on_the_team(world):
+    _synced(world, "Sales Europe")
+    world.admin.create_user("Nia New", given_name="Nia", surname="New", mail="nia.new@example.test", ou="Sales")
+    world.admin.add_members("Sales Europe", "Nia New")
+    world.ok("run")
+    routes = [one.route for one in world.writes()]
+    assert routes == ["team/members/add_v2", "team/groups/members/add"]
+    assert "nia.new@example.test" in groups(world)["Sales Europe"]
+
+
+def test_leavers_are_suspended_and_taken_out_once_and_who_is_deleted_not_at_all(world):
+    _synced(world, "Sales Team")
+    world.admin.remove_members("Sales Team", "Willy Loman")
+    world.admin.delete("Estee Lauder")
+    world.ok("run")
+    assert world.statuses(WILLY, ESTEE) == ["suspended", "removed"]
+    assert groups(world)["Sales Team"] == [COCO, INGVAR]
+    assert group_writes(world) == ["members/remove"]
+    world.forget_exchanges()
+    world.ok("run", "--full")
+    assert world.writes() == []
+
+
+def test_who_was_put_in_by_hand_already_stops_nobody(world):
+    _synced(world, "Sales Europe")
+    world.console("group_add", "Sales Europe", WILLY)  # nobody told the journal
+    world.admin.add_members("Sales Europe", "Willy Loman", "Estee Lauder", "Hedy Lamarr")
+    world.ok("run")
+    assert groups(world)["Sales Europe"] == [COCO, ESTEE, "hedy.lamarr@example.test", INGVAR, WILLY]
+
+
+def test_a_refused_size_is_halved_until_it_works(world):
+    world.inside(lambda: setattr(world.team.team, "switches", replace(world.team.team.switches, max_group_change=3)))
+    _synced(world, "Sales Team")
+    assert groups(world) == {"Sales Team": [COCO, ESTEE, INGVAR, WILLY]}
+
+
+@pytest.mark.parametrize("route", ["create", "members/add", "members/remove", "update", "delete"])
+@pytest.mark.parametrize("kind", ["drop_after", "drop_before"])
+def test_a_lost_reply_about_a_group_is_read_back(world, kind, route):
+    _synced(world, "Sales Team", groups={"on_leave": "delete"})
+    world.admin.add_members("Dropbox Groups", "Sales Europe")
+    world.admin.rename("Sales Team", "Sales World")
+    world.admin.remove_members("Sales World", "Willy Loman")
+    world.admin.add_members("Sales Europe", "Willy Loman")
+    if route == "delete":
+        world.admin.remove_members("Dropbox Groups", "Sales World")
+        world("run")
+        [held] = world.status()["brake"]["sets"]
+        world.ok("approve", held["hash"])
+    world.fault(kind, f"team/groups/{route}")
+    world.ok("run")
+    expected = {"Sales World": [COCO, ESTEE, INGVAR, WILLY], "Sales Europe": [COCO, INGVAR, WILLY]}
+    if route == "delete":
+        del expected["Sales World"]
+    assert groups(world) == expected
+    world.no_more_faults()
+    world.forget_exchanges()
+    world.ok("run")
+    assert world.writes() == []
+
+
+def test_an_emptied_group_is_held_by_the_brake_and_released_by_approve(world):
+    _synced(world, "Sales Europe", safety={"max_leavers": 1})
+    world.admin.add_members("Sales Team", "Coco Chanel", "Ingvar Kamprad")  # they stay in user scope
+    world.admin.remove_members("Sales Europe", "Coco Chanel", "Ingvar Kamprad")
+    done = world("run")
+    world.check_exit_line(-18, done)
+    assert groups(world)["Sales Europe"] == [COCO, INGVAR]
+    [held] = world.status()["brake"]["sets"]
+    assert (held["kind"], held["count"]) == ("group_members", 2)
+    world.ok("approve", held["hash"])
+    world.ok("run")
+    assert groups(world)["Sales Europe"] == []

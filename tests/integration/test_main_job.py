@@ -145,10 +145,6 @@ def test_an_excluded_member_keeps_the_account_when_disabled_deleted_or_leaving(s
     assert settled.writes() == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="deleting somebody takes the directory's own member value out of the exclusion group, and the exclusion with it",
-)
 def test_a_member_excluded_by_group_keeps_the_account_when_deleted(settled):
     settled.admin.create_group("Hands Off", members=["Alan Turing"])
     settled.configure(users={"exclude_group": "Hands Off"})

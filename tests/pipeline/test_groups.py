@@ -378,19 +378,56 @@ async def test_the_plan_shows_groups_and_a_real_pass_does_just_that(
     assert summary.actions == simulated.plan["summary"]
 
 
-async def test_a_crash_anywhere_ends_in_the_same_groups(new_world: Make) -> None:
-    at = 0
-    while True:
-        at += 7
-        world = new_world(groups={"mode": "same"})
-        nest(world, "Sales", "ann", "bob")
-        died = await world.run_and_die(at, after_effect=True)
+@pytest.mark.parametrize("after_effect", [False, True])
+async def test_a_crash_anywhere_ends_in_the_same_groups(new_world: Make, *, after_effect: bool) -> None:
+    """A group created, one renamed, one person in and one out: killed at every border that is crossed."""
+    at, died = 0, True
+    while died:
+        at += 1
+        world = new_world(groups={"mode": "same"}, users={"leave_settle_seconds": 0})
+        tech = nest(world, "Tech", "eve", "fay")
         await world.run()
-        assert in_group(world, "Sales") == ["ann", "bob"], world.gate.died_in
-        assert len(world.team.groups.groups) == 1
-        assert await world.states() == {}
-        if not died:
-            return
+        people = world.directory.living_members(tech)
+        world.directory.rename(tech, "Engineering")
+        world.directory.remove_member(tech, people[0])
+        world.directory.add_member(world.group, people[0])
+        world.person("gus", groups=[tech])
+        nest(world, "Sales", "ann", "bob")
+        died = await world.run_and_die(at, after_effect=after_effect)
+        where = f"{world.gate.died_in} at {at}"
+        await world.run()
+        assert (in_group(world, "Sales"), in_group(world, "Engineering")) == (
+            ["ann", "bob"],
+            ["fay", "gus"],
+        ), where
+        assert len(world.team.groups.groups) == 2, where
+        assert await world.states() == {}, where
+
+
+async def test_a_saved_plan_leaves_groups_out_and_says_so(
+    same: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from pipeline.app.selected import outcome_of_rows, parse_plan, select_rows
+
+    nest(same, "Sales", "ann")
+    simulated = await same.simulate(monkeypatch)
+    rows = parse_plan(json.dumps(simulated.plan), "the plan")
+    assert len(select_rows(rows).guids) == 1
+    async with same.open() as assembly:
+
+        async def select():  # type: ignore[no-untyped-def]
+            return select_rows(rows)
+
+        await assembly.engine.run(select=select)
+        told = await outcome_of_rows(assembly.parts.journal, rows, same.clock.now())
+    assert same.status("ann") == "invited"
+    assert same.team.groups.groups == {}
+    assert [row["state"] for row in told["rows"] if row["action"].startswith("group")] == [
+        "left out",
+        "left out",
+    ]
 
 
 # --- cost ---------------------------------------------------------------------------------------------------

@@ -235,6 +235,26 @@ class WatchedTeam(MemoryTeam):
             self._effect(ActionKind.RESEND_WELCOME, self.members[member_id])
         return outcome
 
+    async def create_group(self, name: str, external_id: str) -> Outcome:
+        async with self._gate.passing("team.write"):
+            return await super().create_group(name, external_id)
+
+    async def rename_group(self, group_id: str, *, name: str, external_id: str) -> Outcome:
+        async with self._gate.passing("team.write"):
+            return await super().rename_group(group_id, name=name, external_id=external_id)
+
+    async def delete_group(self, group_id: str) -> Outcome:
+        async with self._gate.passing("team.write"):
+            return await super().delete_group(group_id)
+
+    async def add_to_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        async with self._gate.passing("team.write"):
+            return await super().add_to_group(group_id, member_ids)
+
+    async def remove_from_group(self, group_id: str, member_ids: Sequence[str]) -> Sequence[Outcome]:
+        async with self._gate.passing("team.write"):
+            return await super().remove_from_group(group_id, member_ids)
+
     async def _watched(
         self, kind: ActionKind, member_id: str, call: Awaitable[Outcome], *, wiped: bool = False
     ) -> Outcome:

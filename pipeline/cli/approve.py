@@ -10,7 +10,6 @@ import typer
 
 from config.settings import Settings
 from pipeline import control
-from pipeline.app import requests
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError, ControlError
 from pipeline.model import Json
@@ -29,6 +28,10 @@ def register(app: typer.Typer) -> None:
             refuse_simulation(settings, "approve a held set")
 
             async def alone(journal: Journal) -> Json:
+                from pipeline.app import (
+                    requests,  # the parts that it brings along are heavy, and rarely needed here
+                )
+
                 return await requests.approve(journal, digest, datetime.now(UTC))
 
             reply = await asked(settings, {"command": "approve", "hash": digest}, alone)
@@ -57,6 +60,10 @@ def register(app: typer.Typer) -> None:
             guid = await _guid_of(settings, person) if person else ""
 
             async def alone(journal: Journal) -> Json:
+                from pipeline.app import (
+                    requests,  # the parts that it brings along are heavy, and rarely needed here
+                )
+
                 return await requests.retry(journal, guid, datetime.now(UTC), failed=failed or bool(guid))
 
             request = {"command": "retry", "guid": guid, "failed": failed or bool(guid)}

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from config.settings import Settings
-from pipeline.app import compose
 from pipeline.app.clock import SystemClock
 from pipeline.app.explanation import as_json, explain
 from pipeline.app.group_explanation import explain_group, text_of_group
+from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError
 from pipeline.model import Json
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
                 documents = await _groups(settings, group)
                 _show(documents, text_of_group, as_json=as_json_)
                 return 0
-            options = compose.planner_options_of(settings)
+            options = planner_options_of(settings)
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 # A preview reads the journal only: no team is asked.
@@ -71,10 +71,8 @@ async def _groups(settings: Settings, text: str) -> list[Json]:
     journal = await Journal.open(settings.journal.path, read_only=True)
     try:
         clock, team = SystemClock(), MemoryTeam()
-        persons = Planner(team, journal, clock, compose.planner_options_of(settings))
-        planner = GroupPlanner(
-            team, journal, clock, compose.group_options_of(settings), preview=persons.preview
-        )
+        persons = Planner(team, journal, clock, planner_options_of(settings))
+        planner = GroupPlanner(team, journal, clock, group_options_of(settings), preview=persons.preview)
         return await explain_group(journal, planner, text)
     finally:
         await journal.close()

@@ -12,6 +12,7 @@ import typer
 from config.settings import Settings
 from pipeline.app import compose, reversal, selected
 from pipeline.app.clock import SystemClock
+from pipeline.app.policies import planner_options_of
 from pipeline.cli.approve import asked, refuse_simulation
 from pipeline.cli.run import owned_pass
 from pipeline.cli.session import execute
@@ -106,7 +107,7 @@ def register(app: typer.Typer) -> None:
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 guid = next(iter((await selected.select_person(journal, person)).guids)) if person else ""
-                planner = Planner(MemoryTeam(), journal, SystemClock(), compose.planner_options_of(settings))
+                planner = Planner(MemoryTeam(), journal, SystemClock(), planner_options_of(settings))
                 rows = await reversal.replay(journal, planner, first=first, last=last, guid=guid, now=now)
             finally:
                 await journal.close()

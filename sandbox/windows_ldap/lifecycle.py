@@ -64,8 +64,8 @@ class Lifecycle(Forest):
             )
             kind = _kind_of(record)
             values: dict[str, Values] = {
+                # lastKnownParent stays: of an undelete only isDeleted and the name are said to change (sheet, 1.4).
                 "isDeleted": (),
-                "lastKnownParent": (),
                 "objectCategory": (category_of(kind, self.base_dn).encode(),),
             }
             account_type = account_type_of(kind, record.number("grouptype") or 0)
@@ -75,8 +75,6 @@ class Lifecycle(Forest):
                 values["primaryGroupID"] = (
                     _PRIMARY_GROUPS[kind],
                 )  # tombstones lose it, and no account is without
-            if record.values("msds-lastknownrdn"):
-                values["msDS-LastKnownRDN"] = ()
             record.deleted_at = None
             controller.replica.rename(record, parent, record.name.partition("\n")[0], values)
             return guid

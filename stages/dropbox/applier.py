@@ -122,7 +122,6 @@ class Applier:
         self._journal = journal
         self._clock = clock
         self._options = options
-        self._log = log
         self._settler = Settler(journal, clock, jitter=jitter, log=log)
         self._jobs = team if isinstance(team, JobReader) else None
         self._claimed_invitations = True
@@ -286,10 +285,9 @@ class Applier:
         return settled
 
     async def _joined(self, batch: Sequence[Action]) -> list[Settled]:
-        """Those whose invitation is none any more, with that outcome.
+        """Those whose invitation is none any more: the same request removes an account, and wipes its devices.
 
-        The same request removes an account, files and devices with it. A revocation may have been held, or have waited,
-        for days: only a look just before it leaves tells that it is still an invitation.
+        A revocation may have been held, or have waited, for days: only a look just before it leaves tells.
         """
         found = await self._team.get_members(member_ids=[action.member_id for action in batch])
         members = {member.member_id: member for member in found}

@@ -91,6 +91,7 @@ def test_a_restore(service: Client, domain: WindowsDomain, ann) -> None:
     living = service.read(f"<GUID={ann}>", "*").raw()
     assert ("mail" in living) is domain.recycle_bin
     assert "sAMAccountType" in living
+    assert "lastKnownParent" in living
     assert living["primaryGroupID"] == [b"513"]
 
 

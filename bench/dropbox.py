@@ -36,7 +36,7 @@ from stages.directory.memory import MemoryDirectory
 from state.journal import Journal
 
 PHASES = (50.0, 5.0, 50.0)  # requests a second that the team allows
-BURST = 2
+BURST = 5  # a tenth of a second's worth
 TRANSITION_SECONDS = 10.0  # reported apart: nobody can know of a change before meeting it
 ROUND_TRIP_SECONDS = 0.1  # what was on its way when the refusal came back is no fault
 LOAD_RATE = 50.0

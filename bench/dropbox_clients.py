@@ -86,9 +86,9 @@ def sdk_blocking(url: str, seconds: float) -> None:
     from requests.adapters import HTTPAdapter
 
     class Loopback(HTTPAdapter):
-        def send(self, request: Any, **more: Any) -> Any:
+        def send(self, request: Any, *arguments: Any, **more: Any) -> Any:
             request.url = request.url.replace("https://api.dropboxapi.com", url, 1)
-            return super().send(request, **more)
+            return super().send(request, *arguments, **more)
 
     def client() -> Any:
         session = requests.Session()

@@ -2,9 +2,10 @@
 
 The vendor publishes no number, counts refused requests too, and limits by team and app. So the pace starts
 gently and grows with every accepted reply; a refusal halves it, sends nothing before Retry-After, and remembers
-about where the limit was: growth is quick up to just below that, slow around it, and quick again once it
-has been passed unpunished (the limit has risen). Halving alone, without that memory, would use
-three quarters of what is allowed.
+about where the limit was: growth is quick up to just below that, slow around it (a refusal costs a second of
+silence, so that asking often costs more than it finds), and doubling again and again once it has been passed
+unpunished (the limit has risen). After a fall it asks more often: what fell just now is likely to rise again.
+Halving alone, without that memory, would use three quarters of what is allowed.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ SEARCH_GAIN_PER_REPLY = 0.4  # requests a second, per accepted reply, while the 
 # The following: shares of the remembered limit, gained in a second of steady sending.
 RECOVERY_PER_SECOND = 1.2
 APPROACH_PER_SECOND = 0.002
-PROBE_PER_SECOND = 0.02
+PROBE_STEP = 0.02
+PROBE_DOUBLES_IN_SECONDS = 0.5
+PROBE_DOUBLES_IN_REPLIES = 2.0
+PROBE_EVIDENCE = 10  # accepted beyond the remembered limit: more than a burst allowance, it is higher
+FRESH_APPROACH_PER_SECOND = 0.006
+FALL_IS_FRESH_SECONDS = 45.0  # to less than half
 APPROACH_FROM = 0.97
 PROBE_FROM = 1.0
-LIMIT_HAS_RISEN = 1.1
+LIMIT_HAS_RISEN = 2.0  # times the remembered limit: found by overshooting, as in a search
 MEASURE_SECONDS = 8.0
 SHORTEST_MEASURE_SECONDS = 1.5
 AT_ONCE_SECONDS = 4.0  # refused again so soon: the limit has fallen, believe the memory less each time
@@ -63,6 +69,9 @@ class Pacer:
         self._held_until = clock.monotonic()
         self._last_growth_at = clock.monotonic()
         self._halved_at = float("-inf")
+        self._fallen_at = float("-inf")
+        self._stood_at = 0.0
+        self._probed_replies = 0
         self._refusals_at_once = 0
         self._accepted_at: deque[float] = deque()
         self._reads: deque[_Waiter] = deque()
@@ -138,6 +147,11 @@ class Pacer:
             if self._known_limit is not None or len(self._accepted_at) >= LEAST_EVIDENCE:
                 self._known_limit = self._estimate_limit(now)
             self._rate = max(LOWEST_RATE, self._rate / 2)
+            self._probed_replies = 0
+            if not self._refusals_at_once:
+                self._stood_at = self._known_limit or 0.0
+            elif self._known_limit is not None and self._known_limit < self._stood_at / 2:
+                self._fallen_at = now
             self._accepted_at.clear()
         self.hold(retry_after_seconds)
         self.released(slot)
@@ -161,10 +175,12 @@ class Pacer:
         if self._refusals_at_once:
             believed = self._rate * max(LEAST_MARGIN, 1.0 - AT_ONCE_MARGIN * self._refusals_at_once)
             estimate = max(believed, min(self._rate, let_through))
-        elif self._known_limit is None:
+        elif self._known_limit is None or self._rate > LIMIT_HAS_RISEN * self._known_limit:
             estimate = self._rate * SEARCH_MARGIN
         else:
             estimate = min(self._rate, let_through)
+            if self._probed_replies >= PROBE_EVIDENCE:
+                estimate = max(estimate, (self._known_limit + self._rate) / 2)
         return max(LOWEST_RATE, estimate)
 
     def _grow(self, now: float) -> None:
@@ -179,12 +195,15 @@ class Pacer:
         elif self._rate < APPROACH_FROM * known:
             gain = min(RECOVERY_PER_SECOND * known * busy_seconds, APPROACH_FROM * known - self._rate)
         elif self._rate < PROBE_FROM * known:
-            gain = APPROACH_PER_SECOND * known * busy_seconds
-        elif self._rate < LIMIT_HAS_RISEN * known:
-            gain = PROBE_PER_SECOND * known * busy_seconds
+            has_fallen = now - self._fallen_at < FALL_IS_FRESH_SECONDS
+            gain = (FRESH_APPROACH_PER_SECOND if has_fallen else APPROACH_PER_SECOND) * known * busy_seconds
         else:
-            self._known_limit = None
-            gain = SEARCH_GAIN_PER_REPLY
+            # Beyond it: each step unpunished makes the next one larger, by the word of a few replies.
+            self._probed_replies += 1
+            beyond = max(self._rate - known, 0.0) + PROBE_STEP * known
+            gain = beyond * (
+                2.0 ** min(busy_seconds / PROBE_DOUBLES_IN_SECONDS, 1 / PROBE_DOUBLES_IN_REPLIES) - 1
+            )
         self._rate = min(self._ceiling, self._rate + gain)
 
     def snapshot(self) -> Mapping[str, float]:

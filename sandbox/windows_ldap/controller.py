@@ -31,6 +31,9 @@ class Manners:
         True  # the order of values is stable only on one connection while nothing is written
     )
     synchronized: bool = True
+    undelete_clears_last_known_parent: bool = (
+        False  # Samba keeps it; no source of ours says what Windows does
+    )
 
 
 @dataclass

@@ -64,7 +64,6 @@ class Lifecycle(Forest):
             )
             kind = _kind_of(record)
             values: dict[str, Values] = {
-                # lastKnownParent stays: of an undelete only isDeleted and the name are said to change (sheet, 1.4).
                 "isDeleted": (),
                 "objectCategory": (category_of(kind, self.base_dn).encode(),),
             }
@@ -75,6 +74,8 @@ class Lifecycle(Forest):
                 values["primaryGroupID"] = (
                     _PRIMARY_GROUPS[kind],
                 )  # tombstones lose it, and no account is without
+            if controller.manners.undelete_clears_last_known_parent:
+                values["lastKnownParent"] = ()
             record.deleted_at = None
             controller.replica.rename(record, parent, record.name.partition("\n")[0], values)
             return guid

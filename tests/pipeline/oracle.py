@@ -68,13 +68,11 @@ def account_of(guid: str, members: Iterable[Member]) -> Member | None:
     return min(ours, key=lambda one: (one.status is Status.REMOVED, not one.recoverable), default=None)
 
 
-def faults_when_quiet(
-    truth: Truth, members: list[Member], *, manages_existing: bool, removes: bool
-) -> list[str]:
+def faults_when_quiet(truth: Truth, members: list[Member], *, removes: bool, exempt: set[str]) -> list[str]:
     """Every person whose account is not as behaviour.md says once nothing is left to do."""
     faults = []
     for person in truth.people():
-        if person.guid in truth.excluded:
+        if person.guid in truth.excluded or person.guid in exempt:
             continue
         account = account_of(person.guid, members)
         others = [
@@ -82,7 +80,7 @@ def faults_when_quiet(
             for one in members
             if one is not account and (one.status is not Status.REMOVED or one.recoverable)
         ]
-        fault = _fault(truth, person, account, others, manages_existing=manages_existing, removes=removes)
+        fault = _fault(truth, person, account, others, removes=removes)
         if fault:
             faults.append(f"{person.name} ({person.guid}): {fault}; account: {account}; person: {person}")
     return faults
@@ -94,7 +92,6 @@ def _fault(
     account: Member | None,
     others: list[Member],
     *,
-    manages_existing: bool,
     removes: bool,
 ) -> str:
     guid = person.guid

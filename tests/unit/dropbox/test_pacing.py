@@ -205,3 +205,20 @@ async def test_a_cancelled_waiter_lets_the_next_one_through(virtual_clock):
         scope.cancel()
         await virtual_clock.run_until(20)
     assert got == ["second"]
+
+
+@pytest.mark.parametrize("burst", [2, 5])
+async def test_a_limit_that_fell_just_now_and_rises_again_is_found_in_seconds(virtual_clock, burst):
+    pacer = Pacer(virtual_clock, max_requests_per_second=500, max_concurrency=8)
+    limit = HiddenLimit(50, burst)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(_send_without_end, pacer, limit, virtual_clock)
+        await virtual_clock.run_until(22)
+        limit.per_second = 5
+        await virtual_clock.run_until(44)
+        limit.per_second = 50
+        await virtual_clock.run_until(66)
+        tasks.cancel_scope.cancel()
+    assert limit.share_between(54, 66)[0] >= 0.7  # a fifth, when it waited until the memory had been passed
+    assert sum(not ok for _, ok in limit.log) / len(limit.log) < 0.02

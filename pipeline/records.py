@@ -27,7 +27,9 @@ class Node:
     left_confirmed: bool = False
     left_cause: str = ""
     deleted_at: datetime | None = None
-    died_excluded: bool = False  # the exclusion group held them when they were deleted: AD then takes them out of it
+    died_excluded: bool = (
+        False  # the exclusion group held them when they were deleted: AD then takes them out of it
+    )
 
     @property
     def guid(self) -> str:

@@ -215,7 +215,8 @@ class Mirror:
             "DELETE FROM node WHERE guid = ?", ((guid,) for guid in change.forgotten)
         )
         await self._database.execute_many(
-            "UPDATE node SET died_excluded = 1 WHERE guid = ? AND live = 0", ((guid,) for guid in change.protected)
+            "UPDATE node SET died_excluded = 1 WHERE guid = ? AND live = 0",
+            ((guid,) for guid in change.protected),
         )
         if change.replace:
             await self._database.execute("DELETE FROM edge")

@@ -121,7 +121,14 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
         )
     ]
     skipped += [
-        {"email": "", "guid": "", "dn": "", "group": note.label, "group_guid": note.guid, "reason": note.detail}
+        {
+            "email": "",
+            "guid": "",
+            "dn": "",
+            "group": note.label,
+            "group_guid": note.guid,
+            "reason": note.detail,
+        }
         for note in summary.standing.notes
         if note.kind is NoteKind.GROUP_LEFT_OUT
     ]

@@ -89,7 +89,9 @@ class Footing:
                 continue
             if role == GROUP_ROLE:
                 self.group_fault = ""
-                changed = await self._put_lost("") or changed  # what hangs below it was not followed meanwhile
+                changed = (
+                    await self._put_lost("") or changed
+                )  # what hangs below it was not followed meanwhile
             self.roots[role] = entry
             if entry.guid != pinned_guid:
                 changed = True

@@ -30,13 +30,19 @@ def groups(world):
 
 
 def group_writes(world):
-    return [one.route.removeprefix("team/groups/") for one in world.writes() if one.route.startswith("team/groups/")]
+    return [
+        one.route.removeprefix("team/groups/")
+        for one in world.writes()
+        if one.route.startswith("team/groups/")
+    ]
 
 
 def test_same_syncs_the_groups_in_the_user_sync_group_flattened(world):
-    """"You can't nest groups inside other groups in Dropbox. Each group is flat." """
+    """ "You can't nest groups inside other groups in Dropbox. Each group is flat." """
     world.configure(**SAME)
-    world.admin.remove_members("Platform Team", "Dropbox")  # the circle would bring everybody, also who is skipped
+    world.admin.remove_members(
+        "Platform Team", "Dropbox"
+    )  # the circle would bring everybody, also who is skipped
     done = world.ok("run")
     world.check_exit_line(0, done)
     found = groups(world)
@@ -50,7 +56,7 @@ def test_same_syncs_the_groups_in_the_user_sync_group_flattened(world):
 
 
 def test_same_a_group_with_users_that_are_not_synced_fails_and_the_others_go_on(world):
-    """"For groups with users that aren't in the sync group, the group fails to sync to Dropbox." """
+    """ "For groups with users that aren't in the sync group, the group fails to sync to Dropbox." """
     world.configure(**SAME)
     done = world("run")  # by the circle Nikola, who has no e-mail, is in two of the groups
     assert done.code == -17
@@ -68,7 +74,9 @@ def test_separate_syncs_the_other_groups_and_leaves_out_who_is_not_in_user_scope
     world.ok("run")
     assert groups(world) == {"Project Apollo": [GRACE, MARGARET]}
     plan = json.loads(world("plan", "--format", "json").out)
-    assert any("katherine.johnson@example.test (not in user scope)" in row["reason"] for row in plan["skipped"])
+    assert any(
+        "katherine.johnson@example.test (not in user scope)" in row["reason"] for row in plan["skipped"]
+    )
 
 
 def test_one_person_added_costs_one_group_request(world):
@@ -110,7 +118,7 @@ def test_renames_and_names_that_change_hands_in_one_pass(world):
 
 
 def test_two_groups_of_one_name_fail_between_directory_and_dropbox_and_adopt_existing_links(world):
-    """"If you have multiple groups with the same name between the Active Directory and Dropbox, group sync fails." """
+    """ "If you have multiple groups with the same name between the Active Directory and Dropbox, group sync fails." """
     world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"})
     world.admin.create_group("Dropbox Groups", ou="Groups")
     world.admin.add_members("Dropbox Groups", "Sales Team", "Sales Europe")
@@ -162,7 +170,9 @@ def test_on_leave_delete_waits_for_approval(world):
 
 
 def test_watch_follows_a_group_and_sets_right_what_the_console_changed(world, tools):
-    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups"}, dropbox={"drift_poll_seconds": 1})
+    world.configure(
+        groups={"mode": "separate", "sync_group": "Dropbox Groups"}, dropbox={"drift_poll_seconds": 1}
+    )
     world.admin.create_group("Dropbox Groups", ou="Groups")
     world.admin.add_members("Dropbox Groups", "Sales Europe")
     running = world.watch()
@@ -176,7 +186,9 @@ def test_watch_follows_a_group_and_sets_right_what_the_console_changed(world, to
 
 def _synced(world, *names, **settings):
     """A group sync group with these in it, and a first pass."""
-    world.configure(groups={"mode": "separate", "sync_group": "Dropbox Groups", **settings.pop("groups", {})}, **settings)
+    world.configure(
+        groups={"mode": "separate", "sync_group": "Dropbox Groups", **settings.pop("groups", {})}, **settings
+    )
     world.admin.create_group("Dropbox Groups", ou="Groups")
     world.admin.add_members("Dropbox Groups", *names)
     world.ok("run")
@@ -187,7 +199,9 @@ def _synced(world, *names, **settings):
 
 def test_nobody_is_added_before_they_are_on_the_team(world):
     _synced(world, "Sales Europe")
-    world.admin.create_user("Nia New", given_name="Nia", surname="New", mail="nia.new@example.test", ou="Sales")
+    world.admin.create_user(
+        "Nia New", given_name="Nia", surname="New", mail="nia.new@example.test", ou="Sales"
+    )
     world.admin.add_members("Sales Europe", "Nia New")
     world.ok("run")
     routes = [one.route for one in world.writes()]
@@ -217,7 +231,9 @@ def test_who_was_put_in_by_hand_already_stops_nobody(world):
 
 
 def test_a_refused_size_is_halved_until_it_works(world):
-    world.inside(lambda: setattr(world.team.team, "switches", replace(world.team.team.switches, max_group_change=3)))
+    world.inside(
+        lambda: setattr(world.team.team, "switches", replace(world.team.team.switches, max_group_change=3))
+    )
     _synced(world, "Sales Team")
     assert groups(world)["Sales Team"] == [COCO, ESTEE, INGVAR, WILLY]
 

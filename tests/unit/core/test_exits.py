@@ -12,7 +12,15 @@ CODES = [0, -1, *range(-10, -21, -1)]
 
 
 def all_errors(top: type[ConnectorError] = ConnectorError) -> list[type[ConnectorError]]:
-    return [top, *(one for child in top.__subclasses__() if child.__module__ == errors.__name__ for one in all_errors(child))]
+    return [
+        top,
+        *(
+            one
+            for child in top.__subclasses__()
+            if child.__module__ == errors.__name__
+            for one in all_errors(child)
+        ),
+    ]
 
 
 def test_the_codes_are_those_of_the_page() -> None:

@@ -387,14 +387,16 @@ async def test_who_waits_for_a_seat_is_served_before_who_comes_in_the_pass_that_
 ) -> None:
     world.team.seats = 6
     guids = await team_of(world, 5)
-    world.people("early")
+    world.people(*(f"early{number}" for number in range(4)))
     await world.run()
     world.clock.turn(hours=1)
-    world.directory.delete(guids[0])
-    world.person("aaa")  # whatever the order of names and ids
-    world.person("zzz")
-    await world.run()
-    assert world.effects(ActionKind.INVITE) == [("invite", "early@example.test")]
+    for number, late in enumerate(("aaa", "mmm", "zzz")):  # whatever the order of names and ids
+        world.directory.delete(guids[number])
+        world.person(late)
+        world.clock.turn(hours=1)
+        await world.run()
+        invited = [email[:5] for _, email in world.effects(ActionKind.INVITE)]
+        assert invited == ["early"] * (number + 1)
 
 
 async def test_a_freed_seat_is_used_in_the_same_pass(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.app.compose import Assembly
 from pipeline.core.exits import ExitCode
-from pipeline.errors import DirectoryBusy, TeamReadError
+from pipeline.errors import DirectoryBusy, JournalError, TeamReadError
 from pipeline.model import ActionKind, Member, Outcome, Profile, Status
 from tests.pipeline.world import TurnedClock, World
 
@@ -379,3 +379,30 @@ async def test_an_undone_person_is_decided_about_again_once_the_directory_change
         world.directory.refuse_checkpoints()
     await world.settle()
     assert world.effects() == [("suspend", "p000@example.test"), ("suspend", "p001@example.test")]
+
+
+async def test_a_change_that_could_not_be_written_down_is_not_lost_to_the_process_that_read_it(
+    world: World,
+) -> None:
+    """The disk was full for a moment: the same deltas come again, to a nesting that must not have them already."""
+    guids = world.people(*names(8))
+    await world.run()
+    world.accept_all()
+    await world.run()
+    world.team.effects.clear()
+    async with world.open() as assembly:
+        await assembly.engine.run()
+        mirror = assembly.parts.journal.mirror
+        original = mirror.apply
+
+        async def refused(change: object) -> None:
+            raise JournalError("write to the journal", "the disk is full")
+
+        mirror.apply = refused  # type: ignore[method-assign]
+        world.directory.remove_member(world.group, guids[0])
+        world.person("new")
+        assert (await assembly.engine.run()).code is ExitCode.JOURNAL
+        mirror.apply = original  # type: ignore[method-assign]
+        world.clock.turn(minutes=1)
+        await assembly.engine.run()
+    assert world.effects() == [("invite", "new@example.test"), ("suspend", "p000@example.test")]

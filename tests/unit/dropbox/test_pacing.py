@@ -220,5 +220,5 @@ async def test_a_limit_that_fell_just_now_and_rises_again_is_found_in_seconds(vi
         limit.per_second = 50
         await virtual_clock.run_until(66)
         tasks.cancel_scope.cancel()
-    assert limit.share_between(54, 66)[0] >= 0.7  # a fifth, when it waited until the memory had been passed
+    assert limit.share_between(54, 66)[0] >= 0.65  # a fifth, when it waited until the memory had been passed
     assert sum(not ok for _, ok in limit.log) / len(limit.log) < 0.02

@@ -50,6 +50,7 @@ _MODULES = {
     "undo": "rework",
     "replay": "rework",
     "journal": "history",
+    "schedule": "schedule",
     "sandbox": "sandbox",
     "demo": "sandbox",
 }

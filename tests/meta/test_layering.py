@@ -50,7 +50,12 @@ PORTS = (  # what a stage may know: contracts and values, and the pure decisions
 RULES = (
     Rule("pipeline/core/", ("pipeline.core", "pipeline.errors", "pipeline.model", "pipeline.records")),
     Rule("pipeline/cli/", ANY, ("anyio", "pydantic", "rich", "typer")),
-    Rule("pipeline/app/", (*INNER, "pipeline.app", "stages", "state", "config"), ("anyio", "jinja2", "rich")),
+    Rule(
+        "pipeline/app/",
+        (*INNER, "pipeline.app", "pipeline.schedule", "stages", "state", "config"),
+        ("anyio", "jinja2", "rich"),
+    ),
+    Rule("pipeline/schedule/", ("pipeline.schedule",)),
     Rule("pipeline/__main__.py", ("pipeline.cli",)),
     Rule("pipeline/__init__.py", ()),
     Rule("pipeline/", INNER, ("anyio", "structlog")),

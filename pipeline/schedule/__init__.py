@@ -1,0 +1,1 @@
+"""What other programs need to start the connector by themselves: pure text, made from one value."""

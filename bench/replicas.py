@@ -22,12 +22,10 @@ from sandbox.domain import (
     ADMINISTRATOR_PASSWORD,
     DOMAIN,
     NETBIOS,
-    SERVICE_ACCOUNT,
-    SERVICE_PASSWORD,
     DomainFacts,
 )
 from sandbox.samba import DomainAdministrator, SambaError, missing_for_samba
-from sandbox.samba_host import SAMBA, change_files, template_name
+from sandbox.samba_host import SAMBA, provision, template_name
 
 # In the namespace only: always the same, since Samba writes absolute paths into its files.
 HOME = Path("/mnt/pair")
@@ -235,23 +233,9 @@ class ReplicaPair:
     def _make_domain(self) -> None:
         for name in ADDRESSES:
             (HOME / name).mkdir()
-        _tool(
-            [
-                "domain",
-                "provision",
-                f"--realm={DOMAIN.upper()}",
-                f"--domain={NETBIOS}",
-                "--server-role=dc",
-                f"--adminpass={ADMINISTRATOR_PASSWORD}",
-                "--dns-backend=SAMBA_INTERNAL",
-                "--host-name=dc1",
-                f"--host-ip={ADDRESSES['dc1']}",
-                *self._options("dc1"),
-            ]
-        )
         conf = self._write_conf("dc1")
-        _tool(["user", "create", SERVICE_ACCOUNT, SERVICE_PASSWORD, f"--configfile={conf}"])
-        change_files("tombstone-readers", {"smb_conf": str(conf), "readers": [SERVICE_ACCOUNT]})
+        # Not by `samba-tool`, which sets rights on files that no one mounts, with a module that is a package of its own.
+        provision(conf, "tdb", host_name="dc1", host_address=ADDRESSES["dc1"], name_server="SAMBA_INTERNAL")
         self.start_blocking("dc1")
         _register_services(conf)
         _tool(

@@ -64,6 +64,8 @@ class Delta:
     `members_unknown` says that the group changed and its members must be read afresh (USN).
     `tombstone` is proof of deletion by this domain; `restored` an undelete.
     `attributes` names what came with the change, lower case, for the change log.
+    `holders` are the groups that hold it explicitly, as the object itself said when the change was read (USN); None where it
+    was not told. A claim of those groups only: it may be unreadable, and then looks like none.
     """
 
     guid: str
@@ -75,6 +77,7 @@ class Delta:
     removed: tuple[Target, ...] = ()
     members_unknown: bool = False
     attributes: tuple[str, ...] = ()
+    holders: frozenset[str] | None = None
 
 
 class Source(StrEnum):

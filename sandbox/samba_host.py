@@ -137,7 +137,8 @@ def export_keytab(smb_conf: Path, account: str, keytab: Path) -> None:
         raise SambaError(f"samba-tool could not export the keytab of {account}: {done.stderr.strip()[-500:]}")
 
 
-def provision(smb_conf: Path, store: str) -> None:
+def provision(smb_conf: Path, store: str, **more: str) -> None:
+    """`more` replaces or adds to what the script is told: see `provision_domain` there."""
     order = {
         "smb_conf": str(smb_conf),
         "domain": DOMAIN,
@@ -150,6 +151,7 @@ def provision(smb_conf: Path, store: str) -> None:
             {"name": BLIND_ACCOUNT, "password": BLIND_PASSWORD},
         ],
         "readers": [SERVICE_ACCOUNT],
+        **more,
     }
     change_files("provision", order, seconds=180.0)
 

@@ -266,6 +266,7 @@ class MemoryDirectory(MemoryDomain):
             return replace(
                 delta,
                 kind=found.kind,
+                holders=None if found.deleted else frozenset(self.living_parents(guid)),
                 members_unknown=found.kind is Kind.GROUP and not found.deleted,
                 attributes=(
                     (*_EVERYTHING_MAY_HAVE_CHANGED, "lastknownparent")

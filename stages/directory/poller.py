@@ -6,32 +6,28 @@ marks and checkpoint together, so that a crash either keeps all of it or none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Note
-from pipeline.errors import (
-    CheckpointRefused,
-    ConfigurationError,
-    DirectoryError,
-)
+from pipeline.errors import CheckpointRefused
 from pipeline.journal_port import Journal
-from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Source, Target
+from pipeline.model import Checkpoint, Delta, Domain, Entry, Kind, Target
 from pipeline.ports import Clock, Directory
-from pipeline.records import Edge, MirrorChange, Node
+from pipeline.records import MirrorChange, Node
 from stages.directory.commit import commit
 from stages.directory.footing import GROUP_ROLE, Footing
+from stages.directory.look import Look
 from stages.directory.sight import (
     Sight,
     demand_protection,
     no_persons,
     stub_of,
     unreadable_note,
-    was_deleted,
 )
-from stages.directory.walk import members_of, walk
+from stages.directory.walk import walk
 
 CHECKPOINT_REFRESH = timedelta(minutes=1)
 """An empty poll writes nothing, except that the checkpoint's age stays known."""
@@ -155,7 +151,8 @@ class Poller:
         async for page in self._directory.changes(checkpoint):
             deltas += page.deltas
             newest = page.checkpoint
-        seen = await self._look_at(deltas, domain)
+        protected = self._footing.roots.get("exclude_group")
+        seen = await Look(self._directory, self._journal, self.nesting, domain, protected).at(deltas)
         confirmed = [node for node in unconfirmed if node.left_how == "edge" and self._is_due(node, started)]
         if not seen.relevant and not confirmed:
             await self._keep_checkpoint(checkpoint, newest, started)
@@ -173,115 +170,6 @@ class Poller:
         if aged or (old.cookie, old.usn, old.server) != (new.cookie, new.usn, new.server):
             async with self._journal.transaction():
                 await self._journal.mirror.save_checkpoint(new, new.at or now)
-
-    async def _look_at(self, deltas: Sequence[Delta], domain: Domain) -> Sight:
-        """Reads everything that the deltas point at; changes nothing."""
-        nesting = self.nesting
-        known = [delta for delta in deltas if nesting.knows(delta.guid)]
-        # Nobody but themselves tells of those who belong to a mirrored group by primary group only, and of those whose links
-        # came back with them when they were restored (Recycle Bin).
-        strangers = [
-            delta
-            for delta in deltas
-            if not nesting.knows(delta.guid)
-            and not delta.tombstone
-            and ("primarygroupid" in delta.attributes or was_deleted(delta))
-        ]
-        sight = Sight(domain=domain)
-        dead = {delta.guid for delta in known if delta.tombstone}
-        alive = {delta.guid for delta in known} - dead
-        entries = dict(await self._directory.read_entries([*alive, *(delta.guid for delta in strangers)]))
-        async with self._journal.reading():
-            rids = await self._journal.mirror.group_rids()
-            sight.old = await self._journal.mirror.nodes([*alive, *dead])
-        for delta in strangers:
-            entry = entries.pop(delta.guid, None)
-            if entry is not None and (
-                (entry.kind is Kind.USER and entry.primary_group_rid in rids)
-                or (was_deleted(delta) and await self._is_held(delta.guid))
-            ):
-                entries[delta.guid] = entry
-                known.append(delta)
-        if (protected := self._footing.roots.get("exclude_group")) is not None and protected.guid in dead:
-            raise ConfigurationError(
-                "read the exclusion group",
-                f"users.exclude_group: the group {protected.name} was deleted; nobody was touched",
-                "name another exclusion group, or clear users.exclude_group if nobody is to be protected any more",
-            )
-        sight.relevant = known
-        sight.dead = dead
-        sight.entries = entries
-        sight.unseen = {guid: Target(guid=guid, dn="") for guid in alive - set(entries)}
-        for guid in sight.unseen:
-            if nesting.scope.kind_of(guid) is Kind.GROUP:
-                raise DirectoryError(
-                    "read a changed group",
-                    f"the group {nesting.name(guid)} can't be read any more, and no tombstone shows that it was deleted",
-                    "give the service account the right to read it; nobody was touched",
-                )
-        for delta in known:
-            await self._look_at_edges(delta, sight, rids)
-        for group, members in sight.doubted.items():
-            if group in sight.dead or not nesting.scope.is_live(group):
-                continue
-            # `memberOf` may be unreadable and then looks like none: only the group itself proves that a link is gone.
-            present = {target.guid for target in await self._directory.read_members(group)}
-            sight.removed += [Edge(group, member) for member in members if member not in present]
-        sight.strays = {edge.child for edge in sight.removed if nesting.is_opaque(edge.child)}
-        if sight.strays:
-            async with self._journal.reading():
-                sight.old.update(await self._journal.mirror.nodes(sight.strays))
-        below = {edge.child: Target(guid=edge.child, dn="") for edge in sight.added}
-        named = {target.guid: target for delta in known for target in delta.added}
-        new = [
-            named.get(guid, target)
-            for guid, target in below.items()
-            if not nesting.knows(guid) and guid not in entries
-        ]
-        sight.take(
-            await walk(
-                self._directory,
-                new,
-                known=lambda guid: nesting.knows(guid) or guid in entries,
-                was_group=lambda _: False,
-            )
-        )
-        return sight
-
-    async def _look_at_edges(self, delta: Delta, sight: Sight, rids: Mapping[int, str]) -> None:
-        nesting = self.nesting
-        entry = sight.entries.get(delta.guid)
-        if entry is None:
-            return
-        # USN polling shows an undelete only by a dead object that lives again.
-        is_back = delta.restored or (nesting.knows(delta.guid) and not nesting.scope.is_live(delta.guid))
-        if entry.kind is Kind.GROUP:
-            if delta.members_unknown or is_back or nesting.scope.kind_of(delta.guid) is not Kind.GROUP:
-                present = await members_of(self._directory, entry)
-                sight.replace_members(nesting, delta.guid, present)
-            else:
-                sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]
-                sight.added += [Edge(delta.guid, target.guid) for target in delta.added]
-        if is_back or was_deleted(delta) or self._directory.source is Source.USN:
-            # The links of a reanimated object are gone, or (Recycle Bin) visible again: only a fresh read tells. Sequence
-            # numbers don't even tell that an object was away, when it was deleted and restored between two polls.
-            parents = set(await self._directory.read_parents(delta.guid))
-            sight.added += [
-                Edge(parent, delta.guid) for parent in parents if nesting.scope.kind_of(parent) is Kind.GROUP
-            ]
-            for parent in nesting.scope.parents(delta.guid) - parents:
-                sight.doubted.setdefault(parent, []).append(delta.guid)
-        if entry.kind is Kind.USER:
-            # Against the edges, not against the entry of before: a group that was read while they were dead lacks theirs.
-            rid = entry.primary_group_rid
-            now = {rids[rid]} if rid is not None and rid in rids else set()
-            before = nesting.scope.parents(delta.guid, primary=True)
-            sight.added += [Edge(group, delta.guid, primary=True) for group in now - before]
-            sight.removed += [Edge(group, delta.guid, primary=True) for group in before - now]
-
-    async def _is_held(self, guid: str) -> bool:
-        parents = await self._directory.read_parents(guid)
-        return any(self.nesting.scope.kind_of(parent) is Kind.GROUP for parent in parents)
 
     def _apply_to_nesting(self, sight: Sight, started: datetime, confirmed: set[str]) -> MirrorChange:
         nesting = self.nesting

@@ -25,6 +25,8 @@ class Sight:
         self.added: list[Edge] = []
         self.removed: list[Edge] = []
         self.doubted: dict[str, list[str]] = {}  # group → members that seem to have lost their link to it
+        self.claimed: dict[str, list[str]] = {}  # group → objects that say it holds them
+        self.whole: set[str] = set()  # groups whose members were read
         self.old: dict[str, Node] = {}
         self.strays: set[str] = set()  # members never read, of whom a link was removed
         self._stubs: list[Entry] = []
@@ -40,6 +42,7 @@ class Sight:
         return [*self.entries.values(), *self._stubs]
 
     def replace_members(self, nesting: Nesting, group: str, present: Iterable[tuple[Target, bool]]) -> None:
+        self.whole.add(group)
         wanted = {Edge(group, target.guid, primary) for target, primary in present}
         before = {
             Edge(group, child, primary)

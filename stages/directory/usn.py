@@ -11,8 +11,8 @@ from datetime import datetime
 
 from pipeline.errors import CheckpointRefused, DirectoryError
 from pipeline.model import Delta, Kind
-from stages.directory.controls import DOMAIN_SCOPE
-from stages.directory.entries import guid_of, kind_of, plain_dn
+from stages.directory.controls import DOMAIN_SCOPE, EXTENDED_DN
+from stages.directory.entries import guid_of, kind_of, parse_target, plain_dn
 from stages.directory.epoch import FILTER, OPERATION, change_attributes
 from stages.directory.faults import INSUFFICIENT_RIGHTS, NO_SUCH_OBJECT, LdapRefusal
 from stages.directory.paging import pages_of
@@ -116,8 +116,15 @@ async def _changed(searcher: Searcher, since: int) -> AsyncGenerator[tuple[RawEn
         base=searcher.controller.base_dn,
         scope=Scope.SUBTREE,
         filter=f"(&(uSNChanged>={low}){FILTER})",
-        attributes=("objectGUID", "objectClass", "userAccountControl", "uSNChanged", "lastKnownParent"),
-        controls=(DOMAIN_SCOPE,),
+        attributes=(
+            "objectGUID",
+            "objectClass",
+            "userAccountControl",
+            "uSNChanged",
+            "lastKnownParent",
+            "memberOf",
+        ),
+        controls=(DOMAIN_SCOPE, EXTENDED_DN),
     )
     async for entries in pages_of(searcher, living):
         for raw in entries:
@@ -154,7 +161,16 @@ def _delta_of(raw: RawEntry, attributes: tuple[str, ...], *, is_dead: bool) -> D
         # Which value came or went isn't told, nor whether any did.
         members_unknown=kind is Kind.GROUP and not is_dead,
         attributes=tuple(name for name in attributes if name not in untold),  # any may be what changed
+        holders=None if is_dead else _holders_of(raw),
     )
+
+
+def _holders_of(raw: RawEntry) -> frozenset[str] | None:
+    """None where they are so many that they come in parts (MaxValRange)."""
+    if any(name.startswith("memberof;range=") for name in raw.values):
+        return None
+    values = raw.values.get("memberof", ())
+    return frozenset(parse_target(value.decode("utf-8", errors="replace")).guid for value in values)
 
 
 def _usn_of(raw: RawEntry) -> int:

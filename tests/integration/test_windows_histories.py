@@ -181,21 +181,8 @@ async def test_who_is_in_is_whom_the_domain_lists(
                 assert await listed_in(journal) == history.listed(), (number, history.done[-10:])
 
 
-@pytest.mark.parametrize(
-    ("source", "clears"),
-    [
-        (Source.DIRSYNC, False),
-        (Source.DIRSYNC, True),
-        (Source.USN, False),
-        pytest.param(
-            Source.USN,
-            True,
-            marks=pytest.mark.xfail(
-                strict=True, reason="sequence numbers know an undelete of a stranger by lastKnownParent alone"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("clears", [False, True], ids=["last-known-parent-kept", "last-known-parent-cleared"])
+@pytest.mark.parametrize("source", Source)
 async def test_a_newcomer_deleted_before_anybody_looked_is_in_once_restored(
     authority: Authority, tmp_path: Path, source: Source, clears: bool
 ) -> None:

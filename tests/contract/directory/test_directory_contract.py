@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import AmbiguousGroup, DirectoryError, GroupNotFound
-from pipeline.model import Kind
+from pipeline.model import Kind, Source
 
 pytestmark = pytest.mark.anyio
 
@@ -164,6 +164,22 @@ async def test_a_group_in_a_group_is_a_link(world: World) -> None:
     world.add_members(outer, inner)
     await world.expect_links((await world.poll())[outer], outer, added=[inner])
     assert await world.directory.read_parents(inner) == (outer,)
+
+
+async def test_sequence_numbers_come_with_the_groups_that_hold_an_object(world: World) -> None:
+    """A hidden link that comes back is told by nobody else (Recycle Bin); DirSync never tells back links."""
+    ann = world.create_user("Ann")
+    groups = {world.create_group("G", [ann]), world.create_group("H", [ann])}
+    lone = world.create_user("Lone")
+    await world.begin()
+    for each in (ann, lone):
+        world.modify(each, surname="Zander")
+    deltas = await world.poll()
+    if world.source is Source.USN:
+        assert deltas[ann].holders == groups
+        assert deltas[lone].holders == frozenset()
+    else:
+        assert deltas[ann].holders is None
 
 
 async def test_a_cycle_is_legal(world: World) -> None:

@@ -11,6 +11,7 @@ from stages.directory import usn
 from stages.directory.faults import refusal
 from stages.directory.usn import OVERLAP, Delivered
 from stages.directory.wire import Answer, Controller, RawEntry, Search
+from tests.unit.directory.conftest import guid
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,7 @@ class Server:
         self.epoch = b"\x07".rjust(16, b"\x00")
         self.hides_the_dead = False
         self.searches: list[str] = []
+        self.more: dict[str, tuple[bytes, ...]] = {}
 
     async def search(self, request: Search) -> Answer:
         self.searches.append(request.filter)
@@ -50,7 +52,7 @@ class Server:
                         "objectclass": (b"top", b"group") if number % 2 else (b"top", b"user"),
                         "usnchanged": (str(written).encode(),),
                     }
-                    | ({"isdeleted": (b"TRUE",)} if is_dead else {}),
+                    | ({"isdeleted": (b"TRUE",)} if is_dead else self.more),
                 )
                 for number, written in found.items()
                 if written >= low
@@ -178,6 +180,21 @@ async def test_an_error_in_the_middle_gives_no_new_number(server: Server) -> Non
     server.search = search  # type: ignore[method-assign]
     with pytest.raises(DirectoryBusy):
         await poll(server, 4999, Delivered(), 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "holders"),
+    [
+        ({}, frozenset()),
+        ({"memberof": (b"<GUID=00000000-0000-0000-0000-00000000000a>;CN=G",)}, {guid(10)}),
+        # MaxValRange: a part of them is not all of them.
+        ({"memberof": (), "memberof;range=0-1": (b"<GUID=00000000-0000-0000-0000-00000000000a>;CN=G",)}, None),
+    ],
+)
+async def test_the_groups_that_hold_an_object_are_told_whole_or_not_at_all(server, values, holders) -> None:
+    server.living, server.more = {2: 5000}, values
+    (delta,), *_ = await poll(server, 4999, Delivered(), 1)
+    assert delta.holders == holders
 
 
 def test_the_overlap_is_not_smaller_than_agreed() -> None:

@@ -1,7 +1,8 @@
 """`python -m bench.failover`: two replicating domain controllers, failed over in both directions while changes go on.
 
 Every person is changed exactly once, on whichever controller runs. Afterwards the mirror must equal a fresh full read from each
-controller, and must have shown every person exactly one change: nothing lost, nothing seen to happen twice. Prints one JSON object.
+controller, and must have shown every person exactly one change: nothing lost, nothing seen to happen twice. Prints what happened as
+JSON, one object a seed; `--record` writes them to bench/results/failover.json.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from bench import machine
 from bench.history_run import HandClock, Snapshot
 from bench.replicas import ReplicaPair, in_namespace, missing_for_replicas
 from pipeline.errors import DirectoryError
@@ -28,6 +30,7 @@ from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions
 from state.journal import Journal
 
+RESULTS = Path(__file__).parent / "results" / "failover.json"
 CACHE = Path(__file__).resolve().parents[1] / ".sandbox" / "cache"
 OTHER = {"dc1": "dc2", "dc2": "dc1"}
 
@@ -288,7 +291,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.failover")
     parser.add_argument("--source", choices=("dirsync", "usn"), default="dirsync")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="how many runs, each with the next seed")
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--record", action="store_true", help=f"add to {RESULTS.name}, in place of earlier runs alike")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -299,9 +304,27 @@ def main() -> int:
     if missing := missing_for_replicas():
         print(missing, file=sys.stderr)
         return 2
-    outcome = fail_over(options.source, options.seed, options.people)
-    print(json.dumps(asdict(outcome), indent=1))
-    return 1 if outcome.faults else 0
+    faulty = False
+    for seed in range(options.seed, options.seed + options.seeds):
+        outcome = fail_over(options.source, seed, options.people)
+        print(json.dumps(asdict(outcome), indent=1), flush=True)
+        faulty = faulty or bool(outcome.faults)
+        if options.record:
+            _record(outcome)
+    return 1 if faulty else 0
+
+
+def _record(outcome: Outcome) -> None:
+    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
+    runs = [run for run in runs if (run["source"], run["seed"]) != (outcome.source, outcome.seed)]
+    runs = sorted([*runs, asdict(outcome)], key=lambda run: (run["source"], run["seed"]))
+    recorded = {
+        "what": "Two Samba domain controllers that replicate: the one read from is killed, in both directions, while changes go on. "
+        "Every person is changed once. faults: changes lost, shown twice, or other than a fresh full read of either controller.",
+        **machine.facts(),
+        "runs": runs,
+    }
+    RESULTS.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

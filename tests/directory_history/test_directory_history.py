@@ -1,4 +1,4 @@
-"""Random histories of a domain: after every poll the mirror equals a fresh full read (issue 3, "must show" 2)."""
+"""Random histories of a domain: after every poll the mirror equals a fresh full read."""
 
 import pytest
 

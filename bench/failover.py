@@ -293,7 +293,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="how many runs, each with the next seed")
     parser.add_argument("--people", type=int, default=60)
-    parser.add_argument("--record", action="store_true", help=f"add to {RESULTS.name}, in place of earlier runs alike")
+    parser.add_argument(
+        "--record", action="store_true", help=f"add to {RESULTS.name}, in place of earlier runs alike"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:

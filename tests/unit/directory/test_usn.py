@@ -188,7 +188,10 @@ async def test_an_error_in_the_middle_gives_no_new_number(server: Server) -> Non
         ({}, frozenset()),
         ({"memberof": (b"<GUID=00000000-0000-0000-0000-00000000000a>;CN=G",)}, {guid(10)}),
         # MaxValRange: a part of them is not all of them.
-        ({"memberof": (), "memberof;range=0-1": (b"<GUID=00000000-0000-0000-0000-00000000000a>;CN=G",)}, None),
+        (
+            {"memberof": (), "memberof;range=0-1": (b"<GUID=00000000-0000-0000-0000-00000000000a>;CN=G",)},
+            None,
+        ),
     ],
 )
 async def test_the_groups_that_hold_an_object_are_told_whole_or_not_at_all(server, values, holders) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import queue
+import select
 import socket
 import ssl
 import threading
@@ -75,7 +76,7 @@ class Session:
         self._watches: dict[int, Watch] = {}
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox_thread: threading.Thread | None = None
-        self._writing = threading.Lock()
+        self._speaking = threading.Lock()
 
     # ----------------------------------------------------------------------------------------------- the conversation
 
@@ -118,7 +119,7 @@ class Session:
             try:
                 header = ber.header_of(waiting)
                 while header is None or len(waiting) < sum(header):
-                    chunk = self._socket.recv(_CHUNK)
+                    chunk = self._receive()
                     if not chunk:
                         return
                     waiting += chunk
@@ -135,8 +136,23 @@ class Session:
         self._send(Result(code, message).encode(0, EXTENDED_RESPONSE, name=_NOTICE_OF_DISCONNECTION))
 
     def _send(self, data: bytes) -> None:
-        with self._writing:
+        with self._speaking:
             self._socket.sendall(data)
+
+    def _receive(self) -> bytes:
+        """Waits outside the lock and reads inside: before Python 3.13 two threads must not use one TLS object at once."""
+        while True:
+            with self._speaking:
+                self._socket.settimeout(0)
+                try:
+                    return self._socket.recv(_CHUNK)
+                except (BlockingIOError, ssl.SSLWantReadError):
+                    pass
+                finally:
+                    self._socket.settimeout(None)
+            ready = select.poll()
+            ready.register(self._socket, select.POLLIN)
+            ready.poll()
 
     def _handle(self, request: Request) -> None:
         match request.operation:

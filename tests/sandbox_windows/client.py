@@ -2,12 +2,15 @@
 
 import contextlib
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import ldap3
 from ldap3.core.exceptions import LDAPExceptionError
+from ldap3.strategy.base import BaseStrategy
+from ldap3.utils.asn1 import decode_message_fast
 
 from sandbox.samba_admin import VerifiedTls
 from sandbox.windows_ldap import WindowsServer
@@ -130,6 +133,59 @@ class Client:
             connection.unbind()
         if connection.socket is not None:
             connection.socket.close()
+
+
+class Watcher:
+    """Leaves searches open and reads what comes, in one thread: ldap3's own asynchronous strategies write to the TLS
+    socket while another thread reads from it, which OpenSSL forbids and which now and then loses a reply.
+    """
+
+    def __init__(self, client: Client, *, patience_seconds: float = 30.0) -> None:
+        self._connection = client.connection
+        self._connection.post_send_search = (
+            int  # the number of the request is the answer: nothing is waited for
+        )
+        self._connection.strategy.thread_safe = False
+        self._patience_seconds = patience_seconds
+        self._unread = b""
+        self._entries: deque[dict[str, Any]] = deque()
+
+    def ask(self, base: str, scope: str, controls: list[Any] | None = None) -> int:
+        """Sends a search for everything there; its message id."""
+        number = self._connection.search(
+            base, "(objectClass=*)", scope, attributes=["objectGUID"], controls=controls
+        )
+        return int(number)
+
+    def result_of(self, number: int) -> dict[str, Any]:
+        """The last message about a request. Entries that come before it are kept for `told`."""
+        while True:
+            found, message = self._receive()
+            if message["type"] == "searchResEntry":
+                if found != number:
+                    self._entries.append(message)
+            elif found == number:
+                return message
+
+    def told(self) -> str:
+        """The DN of the next entry. TimeoutError when none comes."""
+        while not self._entries:
+            _, message = self._receive()
+            if message["type"] == "searchResEntry":
+                self._entries.append(message)
+        return str(self._entries.popleft()["dn"])
+
+    def _receive(self) -> tuple[int, dict[str, Any]]:
+        connection = self._connection
+        connection.socket.settimeout(self._patience_seconds)
+        while not 0 < (size := BaseStrategy.compute_ldap_message_size(self._unread)) <= len(self._unread):
+            data = connection.socket.recv(65_536)
+            if not data:
+                raise ConnectionError("the server hung up")
+            self._unread += data
+        message, self._unread = self._unread[:size], self._unread[size:]
+        decoded = decode_message_fast(message)
+        return int(decoded["messageID"]), dict(connection.strategy.decode_response_fast(decoded))
 
 
 @dataclass

@@ -37,7 +37,7 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         )
         for cluster in held["clusters"]:
             console.print(f"  {cluster['count']:>6}  {_cell(cluster['by'])} {_cell(cluster['value'])}")
-        console.print(f"  release exactly this set: ad-connector approve {held['hash']}")
+        console.print(f"  release exactly this set: ad-connector approve {held['hash']}", soft_wrap=True)
     if plan["skipped"]:
         table = Table(title=f"{len(plan['skipped'])} skipped", title_justify="left")
         for name in ("who", "why"):
@@ -47,7 +47,7 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         console.print(table)
     for row in plan["errors"]:
         who = f"{_cell(row['email'])}: " if row["email"] else ""
-        console.print(f"[bold red]{who}{_cell(row['error'])}[/] {_cell(row['hint'])}")
+        console.print(f"[bold red]{who}{_cell(row['error'])}[/] {_cell(row['hint'])}", soft_wrap=True)
     matches = plan.get("matches") or {}
     if matches:
         # "invited" counts those whom this very plan would invite.
@@ -63,9 +63,9 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
             + ", ".join(f"{number} {words.get(how, _cell(how))}" for how, number in sorted(matches.items()))
         )
     code = ExitCode(plan["exit_code"])
-    console.print(f"\nNothing was written to Dropbox. {plan['plan']}")
+    console.print(f"\nNothing was written to Dropbox. {plan['plan']}", soft_wrap=True)
     if code:
-        console.print(f"exit code {int(code)}: {code.reason}. {code.remedy}")
+        console.print(f"exit code {int(code)}: {code.reason}. {code.remedy}", soft_wrap=True)
 
 
 def status_table(status: Json, console: Console | None = None) -> None:

@@ -124,5 +124,6 @@ def _show(console: Console, finding: Finding) -> None:
     colour = _COLOURS.get(finding.state, "white")
     hint = f"  -> {escape(escaped(finding.hint))}" if finding.hint and finding.state != "ok" else ""
     console.print(
-        f"[{colour}]{finding.state:<8}[/] {escape(finding.section)}: {escape(finding.name)}: {escape(escaped(finding.detail))}{hint}"
+        f"[{colour}]{finding.state:<8}[/] {escape(finding.section)}: {escape(finding.name)}: {escape(escaped(finding.detail))}{hint}",
+        soft_wrap=True,  # one line each, whatever reads them
     )

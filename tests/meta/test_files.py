@@ -215,6 +215,8 @@ def _reached() -> set[str]:
 
 def test_the_lock_holds_what_pyproject_asks_for_and_nothing_else() -> None:
     locked, reached = set(_locked()), _reached()
+    if not _is_needed_here("gssapi"):  # what it needs is known only where it is built
+        locked -= {canonicalize_name(Requirement(block[0]).name) for block in _blocks(KERBEROS)}
     assert not locked - reached, f"nobody asks for {sorted(locked - reached)}"
     missing = {
         name

@@ -85,7 +85,8 @@ class Directory(Protocol):
         """Whether the account sees deletions; probed with a real tombstone, None when there is none to probe with."""
 
     async def wait_for_change(self, timeout_seconds: float) -> bool:
-        """Waits for the directory's change notification, at most so long. True: something changed.
+        """Waits for the directory's change notification, at most so long. True: something changed, or may have, since
+        listening has only just begun (first call, or after a loss): so poll, and then what changed before is not missed.
 
         Where notification is not offered or its connection died, waits the whole time and returns False.
         """

@@ -56,7 +56,12 @@ class LdapDirectory:
         self._email_attribute = options.email_attribute
         self._clock: Clock = clock or SystemClock()
         self._link = Link(options, self._clock.now, lookup=lookup, resolve=resolve)
-        self._bell = ChangeBell(self._link.open, self._clock.monotonic, self._clock.sleep)
+        self._bell = ChangeBell(
+            self._link.open,
+            self._clock.monotonic,
+            self._clock.sleep,
+            answer_seconds=options.timeout_seconds,
+        )
         self._delivered = usn.Delivered()
         self._source: Source | None = None
         self._last_at = datetime.min.replace(tzinfo=UTC)

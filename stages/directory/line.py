@@ -183,8 +183,8 @@ class Line:
             raise refusal(request.purpose, int(result["result"]), str(result["message"] or ""))
         return _answer(result, response)
 
-    def send_blocking(self, request: Search) -> ssl.SSLSocket:
-        """Sends a search that has no end and leaves the answers to the caller, who reads the socket."""
+    def send_blocking(self, request: Search) -> int:
+        """Sends a search and leaves its answers, which have this message id, to the caller, who reads `secured`."""
         operation = request.purpose
         try:
             message = ldap3.operation.search.search_operation(
@@ -200,10 +200,14 @@ class Line:
                 None,
                 check_names=False,
             )
-            self._connection.strategy.send("searchRequest", message, list(request.controls))
+            return int(self._connection.strategy.send("searchRequest", message, list(request.controls)))
         except Exception as error:
             self.is_dead = True
             raise call_failure(operation, error) from error
+
+    @property
+    def secured(self) -> ssl.SSLSocket:
+        """The encrypted connection, while it is open."""
         secured: ssl.SSLSocket = self._connection.socket
         return secured
 

@@ -1,14 +1,15 @@
 """Being woken: the directory's change notification (control 528) on a connection of its own.
 
 Only the fact that something changed is used; what changed is what the next poll reads. So a lost notification costs
-time, never a change, as long as the caller polls on a timer as well.
+time, never a change, as long as the caller polls on a timer as well. Whoever begins to listen, at the start or after a loss,
+looks at once: what changed before was told to nobody.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import anyio
 
@@ -24,6 +25,8 @@ _REST_SECONDS = 60.0
 _ENTRY, _REFERENCE, _DONE, _UNSOLICITED = 0x64, 0x73, 0x65, 0x78
 _READ_BYTES = 65_536
 
+_OPERATION = "wait for changes"
+
 
 class ChangeBell:
     """Rings when something in the domain changes. One waiter at a time."""
@@ -33,18 +36,23 @@ class ChangeBell:
         open_session: Callable[[anyio.CapacityLimiter], Awaitable[Session]],
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        *,
+        answer_seconds: float = 30.0,
     ) -> None:
+        """`answer_seconds`: how long the server has to take up the notification."""
         self._open_session = open_session
         self._monotonic = monotonic
         self._sleep = sleep
         self._limiter = anyio.CapacityLimiter(1)
+        self._answer_seconds = answer_seconds
         self._session: Session | None = None
-        self._secured: ssl.SSLSocket | None = None
         self._reader = MessageReader()
         self._rest_until = 0.0
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """True when something changed within the time. Without a working notification the whole time is waited."""
+        """True when something changed within the time, or may have: at once when listening has only just begun. Without a
+        working notification the whole time is waited.
+        """
         deadline = self._monotonic() + timeout_seconds
         try:
             rang = await self._ring_before(deadline)
@@ -68,23 +76,28 @@ class ChangeBell:
             if self._monotonic() < self._rest_until:
                 return False
             await self._register()
-        session, secured = self._session, self._secured
-        assert session is not None
-        assert secured is not None
+            return True
         while True:
             remaining = deadline - self._monotonic()
             if remaining <= 0:
                 return False
-            data = await run_abortable(
-                session.line, self._limiter, partial(_receive_blocking, secured, remaining)
-            )
-            if data is None:
+            messages = await self._receive(self._session, remaining)
+            if messages is None:
                 return False
-            operations = self._reader.feed(data)
-            if not data or _DONE in operations or _UNSOLICITED in operations:
-                raise DirectoryError("wait for changes", "the notification has ended")
-            if operations:
+            if _ended(messages):
+                raise DirectoryError(_OPERATION, "the notification has ended")
+            if messages:
                 return True
+
+    async def _receive(self, session: Session, seconds: float) -> list[Message] | None:
+        """The messages that came, perhaps none yet; None when nothing came in time. DirectoryError when it is over."""
+        line = session.line
+        data = await run_abortable(line, self._limiter, lambda: _receive_blocking(line.secured, seconds))
+        if data is None:
+            return None
+        if not data:
+            raise DirectoryError(_OPERATION, "the connection has ended")
+        return self._reader.feed(data)
 
     async def _register(self) -> None:
         session = await self._open_session(self._limiter)
@@ -98,35 +111,62 @@ class ChangeBell:
                 attributes=("objectGUID",),
                 controls=(NOTIFICATION, SHOW_DELETED),
             )
-            self._secured = await run_abortable(
-                session.line, self._limiter, lambda: session.line.send_blocking(request)
-            )
+            await run_abortable(session.line, self._limiter, lambda: session.line.send_blocking(request))
+            self._reader = MessageReader()
+            await self._confirm(session)
         except BaseException:
             await session.close()
             raise
         self._session = session
-        self._reader = MessageReader()
+
+    async def _confirm(self, session: Session) -> None:
+        """A notification is not answered, so something is asked behind it on the same connection: once that is answered,
+        the server has taken up what came before, and what changes from now on rings.
+        """
+        request = Search(purpose=_OPERATION, base="", scope=Scope.BASE, attributes=("1.1",))
+        number = await run_abortable(session.line, self._limiter, lambda: session.line.send_blocking(request))
+        deadline = self._monotonic() + self._answer_seconds
+        while (remaining := deadline - self._monotonic()) > 0:
+            messages = await self._receive(session, remaining)
+            if messages is None:
+                break
+            if _ended([message for message in messages if message.number != number]):
+                raise DirectoryError(_OPERATION, "the server does not offer notification")
+            if Message(number, _DONE) in messages:
+                return
+        raise DirectoryError(_OPERATION, "the server does not say that it listens")
 
     async def _drop(self) -> None:
-        session, self._session, self._secured = self._session, None, None
+        session, self._session = self._session, None
         if session is not None:
             await session.close()
 
 
+class Message(NamedTuple):
+    """Which request it answers (0: none, it is the server's own), and the operation's tag."""
+
+    number: int
+    operation: int
+
+
+def _ended(messages: Sequence[Message]) -> bool:
+    return any(message.operation in (_DONE, _UNSOLICITED) for message in messages)
+
+
 class MessageReader:
-    """Cuts a stream into LDAP messages, as far as a bell needs it: which operations came."""
+    """Cuts a stream into LDAP messages, as far as a bell needs it: what answers what. References are left out."""
 
     def __init__(self) -> None:
         self._pending = b""
 
-    def feed(self, data: bytes) -> list[int]:
-        """The operation tags of the messages that `data` completes. DirectoryError for what is no LDAP."""
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that `data` completes. DirectoryError for what is no LDAP."""
         self._pending += data
-        operations = []
+        messages = []
         while (size := _element_size(self._pending)) is not None and len(self._pending) >= size:
             message, self._pending = self._pending[:size], self._pending[size:]
-            operations.append(_operation(message))
-        return [operation for operation in operations if operation != _REFERENCE]
+            messages.append(_message(message))
+        return [message for message in messages if message.operation != _REFERENCE]
 
 
 def _element_size(data: bytes) -> int | None:
@@ -137,19 +177,19 @@ def _element_size(data: bytes) -> int | None:
         return 2 + data[1]
     count = data[1] & 0x7F
     if count == 0 or count > 4:
-        raise DirectoryError("wait for changes", "the server sent what is no LDAP message")
+        raise DirectoryError(_OPERATION, "the server sent what is no LDAP message")
     if len(data) < 2 + count:
         return None
     return 2 + count + int.from_bytes(data[2 : 2 + count], "big")
 
 
-def _operation(message: bytes) -> int:
-    """The tag after the message's header and its id."""
+def _message(message: bytes) -> Message:
+    """What stands after the message's header: its id, and the operation's tag."""
     start = 2 if message[1] < 0x80 else 2 + (message[1] & 0x7F)
     id_size = _element_size(message[start:])
     if id_size is None or len(message) <= start + id_size:
-        raise DirectoryError("wait for changes", "the server sent what is no LDAP message")
-    return message[start + id_size]
+        raise DirectoryError(_OPERATION, "the server sent what is no LDAP message")
+    return Message(int.from_bytes(message[start + 2 : start + id_size], "big"), message[start + id_size])
 
 
 def _receive_blocking(secured: ssl.SSLSocket, timeout_seconds: float) -> bytes | None:

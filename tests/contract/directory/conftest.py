@@ -4,8 +4,6 @@ import itertools
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-import anyio
-import anyio.lowlevel
 import pytest
 
 from pipeline.model import Checkpoint, Delta, Source
@@ -37,9 +35,6 @@ class World:
 
     def name(self, name: str) -> str:
         return f"{self.tag} {name}"
-
-    async def is_listened_to(self) -> None:
-        """Returns once the server has taken note of a waiter: it doesn't confirm that, so a test may be faster."""
 
     async def begin(self) -> None:
         self._checkpoint = await self.directory.start()
@@ -217,11 +212,6 @@ class WindowsWorld(World):
             )
         )
         self.admin.create_ou(self.tag)
-
-    async def is_listened_to(self) -> None:
-        with anyio.fail_after(10):
-            while not self.server.controller.replica.listeners:
-                await anyio.lowlevel.checkpoint()
 
     def look_blindly(self) -> Directory:
         return self.blind

@@ -65,7 +65,14 @@ async def test_check_finds_the_group_and_never_raises(world: World) -> None:
 
 
 async def test_a_change_wakes_the_waiter(world: World) -> None:
-    await world.directory.wait_for_change(0.01)
-    await world.is_listened_to()
+    await world.directory.wait_for_change(0.01)  # from here on it rings
     world.create_user("Ann")
     assert await world.directory.wait_for_change(15) is True
+
+
+async def test_what_changed_before_anybody_listened_is_not_left_to_the_timer(world: World) -> None:
+    """The notification is taken up after the first poll: whoever waits first is sent to look at once."""
+    await world.begin()
+    ann = world.create_user("Ann")
+    assert await world.directory.wait_for_change(60) is True
+    assert set(await world.poll()) == {ann}

@@ -311,6 +311,9 @@ async def test_a_dead_notification_is_noticed_and_taken_up_again(
 ) -> None:
     clock = SteppedClock()
     async with opened(ldap_options(), clock=clock) as directory:
+        assert (
+            await directory.wait_for_change(0.01) is True
+        )  # begins to listen: what was before is to be looked for
         assert await directory.wait_for_change(0.01) is False
         samba_admin.create_user("Rings Once")
         assert await directory.wait_for_change(30) is True
@@ -321,7 +324,7 @@ async def test_a_dead_notification_is_noticed_and_taken_up_again(
         await samba_domain.start()
         assert clock.added < 59
         assert await directory.wait_for_change(60) is False
-        await directory.wait_for_change(0.01)
+        assert await directory.wait_for_change(60) is True  # so does who listens again
         samba_admin.create_user("Rings Again")
         assert await directory.wait_for_change(30) is True
 

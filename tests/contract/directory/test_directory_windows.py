@@ -320,3 +320,33 @@ async def test_an_empty_poll_is_one_request(server: WindowsServer, opened: Open)
     await directory.identify()
     deltas, _, pages = await poll(directory, checkpoint)
     assert (deltas, pages, [seen.kind for seen in server.seen]) == ({}, 1, ["dirsync"])
+
+
+# --- being woken
+
+
+@pytest.mark.parametrize("how", ["refused", "cut off", "silent"])
+async def test_a_server_that_does_not_listen_leaves_it_to_the_timer(
+    domain: WindowsDomain, server: WindowsServer, opened: Open, how: str
+) -> None:
+    """Never taken for a notification that works."""
+    if how == "refused":
+        domain.dc.limits.max_notifications = 0
+    else:
+        server.faults.always(
+            Fault(drop=Drop.BEFORE) if how == "cut off" else Fault(hold=True), "notification"
+        )
+    directory = opened(timeout_seconds=1)
+    assert await directory.wait_for_change(0.01) is False
+    assert [seen.kind for seen in server.seen].count("notification") == 1
+    assert await directory.wait_for_change(0.01) is False  # nor is it tried at every look
+    assert [seen.kind for seen in server.seen].count("notification") == 1
+
+
+async def test_listening_is_confirmed_before_it_is_trusted(
+    domain: WindowsDomain, server: WindowsServer, opened: Open
+) -> None:
+    directory = opened()
+    assert await directory.wait_for_change(0.01) is True
+    assert domain.dc.replica.listeners
+    assert [seen.kind for seen in server.seen][-2:] == ["notification", "root"]

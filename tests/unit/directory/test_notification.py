@@ -20,7 +20,7 @@ def test_messages_are_cut_wherever_the_stream_is_cut() -> None:
         reader, operations = MessageReader(), []
         for start in range(0, len(stream), size):
             operations += reader.feed(stream[start : start + size])
-        assert operations == [0x64, 0x64, 0x65]
+        assert operations == [(5, 0x64), (5, 0x64), (5, 0x65)]
 
 
 def test_references_do_not_ring() -> None:

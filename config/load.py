@@ -98,6 +98,24 @@ def salvage(path: Path | str | None, environ: Mapping[str, str]) -> Salvage:
     )
 
 
+def judge(
+    values: Mapping[str, Any], folder: Path, environ: Mapping[str, str]
+) -> tuple[Settings, tuple[tuple[str, str], ...]]:
+    """What a file with these values would give: settings in which broken keys have their defaults, and key and
+    text of each fault. Reads no configuration file.
+    """
+    settings, faults = _judged(_Document(None, folder, environ, data=dict(values)))
+    return settings, tuple((fault.key, fault.text) for fault in faults)
+
+
+def place_for(path: Path | str | None, environ: Mapping[str, str]) -> Path:
+    """The file that `load` would read, or the one to make where there is none yet."""
+    if named := path or environ.get(FILE_VARIABLE):
+        return Path(named).absolute()
+    looked = places(environ)
+    return next((place for place in looked if _exists(place)), looked[0])
+
+
 def places(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where a configuration file is looked for when none is named, in order."""
     found = [Path("connector.toml"), Path("/etc/ad-connector/connector.toml")]
@@ -306,4 +324,4 @@ def _check_rights(settings: Settings, document: _Document) -> None:
         raise RightsError(document.operation, "; ".join(faults))
 
 
-__all__ = ["FILE_VARIABLE", "PREFIX", "Salvage", "load", "places", "salvage"]
+__all__ = ["FILE_VARIABLE", "PREFIX", "Salvage", "judge", "load", "place_for", "places", "salvage"]

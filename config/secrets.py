@@ -212,7 +212,7 @@ class Secret:
     def _to_file(self, path: Path, value: str) -> None:
         target = path.resolve()  # a symbolic link stays one; its target is replaced
         try:
-            _replace(target, value.encode())
+            replace_file(target, value.encode())
         except OSError as error:
             raise RightsError(
                 f"writing the secret {self.key}",
@@ -246,7 +246,7 @@ def _check_target(scheme: str, target: str) -> None:
         raise ValueError("systemd: needs the plain name of a credential")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Puts a file in place whole or not at all; mode 0600, the old file's owner where we may set it."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, O_EXCL
     try:

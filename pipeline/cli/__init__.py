@@ -37,6 +37,7 @@ def _globals(
 
 # Module by command. One command needs one module, and the others' libraries cost half a second to import.
 _MODULES = {
+    "configure": "configure",
     "authorize": "authorize",
     "check": "check",
     "plan": "plan",

@@ -7,14 +7,36 @@ from dataclasses import replace
 import typer
 from pydantic import SecretStr
 
-from config.settings import Settings
+from config.settings import Dropbox, Settings
 from pipeline.app.clock import SystemClock
 from pipeline.cli.session import execute
 from pipeline.errors import DropboxSetupError
 from pipeline.log import register_secret
-from stages.dropbox.oauth import authorization_url, exchange_code, new_code_verifier
+from stages.dropbox.oauth import (
+    GROUP_SCOPES,
+    NEEDED_SCOPES,
+    authorization_url,
+    exchange_code,
+    new_code_verifier,
+)
 from stages.dropbox.options import DropboxOptions
 from stages.dropbox.team import HttpTeam
+
+
+def options_of(section: Dropbox) -> DropboxOptions:
+    """What is known before there is a token."""
+    return DropboxOptions(
+        api_url=section.api_url,
+        app_key=section.app_key,
+        app_secret=section.app_secret.resolve().get_secret_value() if section.app_secret.is_set else "",
+        ca_file=str(section.ca_file or ""),
+        timeout_seconds=section.timeout_seconds,
+    )
+
+
+def scopes_of(settings: Settings) -> tuple[str, ...]:
+    """What the admin is asked to approve: no more than the configuration needs."""
+    return NEEDED_SCOPES if settings.groups.mode == "off" else (*NEEDED_SCOPES, *GROUP_SCOPES)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,20 +58,12 @@ def register(app: typer.Typer) -> None:
                     f"dropbox.refresh_token is {section.refresh_token.scheme}: nothing can be stored there",
                     "set it to file:dropbox.token or keyring:ad-connector/refresh-token",
                 )
-            options = DropboxOptions(
-                api_url=section.api_url,
-                app_key=section.app_key,
-                app_secret=section.app_secret.resolve().get_secret_value()
-                if section.app_secret.is_set
-                else "",
-                ca_file=str(section.ca_file or ""),
-                timeout_seconds=section.timeout_seconds,
-            )
+            options = options_of(section)
             verifier = new_code_verifier()
             typer.echo(
                 "Open this address as an admin of the team, approve the app, and copy the code that it shows:\n"
             )
-            typer.echo(f"  {authorization_url(options, verifier)}\n")
+            typer.echo(f"  {authorization_url(options, verifier, scopes=scopes_of(settings))}\n")
             given = str(typer.prompt("Code")).strip()
             if not given:
                 raise DropboxSetupError(

@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
                     continue
                 findings, own_code = await _findings(settings, name, send_mail=send_mail)
                 for finding in findings:
-                    _show(console, finding)
+                    show(console, finding)
                     if finding.state == "failed" and not code:
                         code = own_code or _CODES[name.value]
             return code
@@ -120,7 +120,7 @@ async def _journal(settings: Settings) -> Sequence[Finding]:
     ]
 
 
-def _show(console: Console, finding: Finding) -> None:
+def show(console: Console, finding: Finding) -> None:
     colour = _COLOURS.get(finding.state, "white")
     hint = f"  -> {escape(escaped(finding.hint))}" if finding.hint and finding.state != "ok" else ""
     console.print(

@@ -207,6 +207,14 @@ async def _reached(session: CheckedSession, options: DirectoryOptions, group: En
         return Finding(
             SECTION, "people", FAILED, detail, "put people into the sync group, or name another group"
         )
+    if missing == len(people):
+        return Finding(
+            SECTION,
+            "people",
+            FAILED,
+            detail,
+            f"nobody would get an account: name the attribute that holds the addresses; {options.email_attribute} is empty",
+        )
     if unseen:
         return Finding(
             SECTION,

@@ -13,6 +13,7 @@ from pipeline.errors import CheckpointRefused, DirectoryBusy
 from pipeline.model import ChangePage, Checkpoint, Delta, Domain, Entry, Finding, Source, Target
 from pipeline.ports import Clock
 from stages.directory import dirsync, reader, usn
+from stages.directory.browsing import find_groups_like
 from stages.directory.checks import check_directory
 from stages.directory.dirsync import DirSyncRefused
 from stages.directory.discovery import Lookup, Resolve, look_up, resolve
@@ -84,6 +85,10 @@ class LdapDirectory:
         return await self._link.run(
             lambda session: reader.find_group(session, reference, self._email_attribute)
         )
+
+    async def find_groups_like(self, text: str) -> tuple[tuple[Entry, ...], bool]:
+        """Not of the port: for `configure`. See `stages.directory.browsing`."""
+        return await self._link.run(lambda session: find_groups_like(session, text, self._email_attribute))
 
     async def start(self) -> Checkpoint:
         return await self._link.run(self._start)

@@ -72,6 +72,32 @@ class Line:
         DirectoryError, DirectoryBusy, CredentialsRefused, TicketMissing.
         """
         operation = f"connect to {self.target.url}"
+        tls = self._prepare(operation, username, password, ca_file, login)
+        try:
+            self._secure_blocking(operation, tls)
+            if login is None:
+                self._bind_blocking(f"sign in to {self.target.url} as {username}")
+            else:
+                self._sign_in_blocking(
+                    f"sign in to {self.target.url} with Kerberos" + (f" as {username}" if username else ""),
+                    login,
+                )
+        except BaseException:
+            self.close_blocking()
+            raise
+
+    def secure_blocking(self, ca_file: str) -> None:
+        """Connects and secures, says goodbye, and never names an account. DirectoryError, DirectoryBusy."""
+        operation = f"connect to {self.target.url}"
+        tls = self._prepare(operation, "nobody", "-", ca_file, None)  # ldap3 wants a name; it is not sent
+        try:
+            self._secure_blocking(operation, tls)
+        finally:
+            self.close_blocking()
+
+    def _prepare(
+        self, operation: str, username: str, password: str, ca_file: str, login: KerberosLogin | None
+    ) -> VerifiedTls:
         ldap3.set_config_parameter("SOCKET_SIZE", _SOCKET_BYTES)
         try:
             tls = VerifiedTls(self.target.host, ca_file)
@@ -107,18 +133,7 @@ class Line:
             read_only=True,
             receive_timeout=self._timeout_seconds,
         )
-        try:
-            self._secure_blocking(operation, tls)
-            if login is None:
-                self._bind_blocking(f"sign in to {self.target.url} as {username}")
-            else:
-                self._sign_in_blocking(
-                    f"sign in to {self.target.url} with Kerberos" + (f" as {username}" if username else ""),
-                    login,
-                )
-        except BaseException:
-            self.close_blocking()
-            raise
+        return tls
 
     def _secure_blocking(self, operation: str, tls: VerifiedTls) -> None:
         connection = self._connection

@@ -87,7 +87,7 @@ RULES = (
     Rule(
         "config/",
         ("config", "pipeline.errors", "pipeline.redaction"),
-        ("annotated_types", "keyring", "pydantic", "pydantic_settings"),
+        ("annotated_types", "keyring", "pydantic", "pydantic_settings", "tomlkit"),
     ),
     Rule("sandbox/team/", ("sandbox.team",), ("aiohttp", "anyio")),
     # The demo drives the program, and where there is no Samba runs it in its own process.
@@ -115,6 +115,7 @@ ONLY_IN = {
     "jinja2": ("stages/mail/letter.py", "pipeline/app/renderings.py"),
     "keyring": ("config/secrets.py",),
     "ldap3": (
+        "stages/directory/browsing.py",
         "stages/directory/faults.py",
         "stages/directory/line.py",
         "stages/directory/reader.py",
@@ -125,6 +126,7 @@ ONLY_IN = {
     "sqlite3": ("state/database.py",),
     "structlog": ("pipeline/log.py",),
     "tenacity": ("stages/dropbox/retrying.py",),
+    "tomlkit": ("config/document.py",),
     "typer": ("pipeline/cli/",),
 }
 

@@ -1,0 +1,178 @@
+"""`configure`: asks for everything, tests each answer, writes `connector.toml`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from config.answers import flat
+from config.draft import Original, opened, save
+from config.load import place_for
+from config.questions import Topic, question_for
+from pipeline.cli.invocation import Invocation
+from pipeline.cli.session import complain
+from pipeline.cli.terminal import Abort, Terminal
+from pipeline.cli.wizard import Wizard
+from pipeline.core.exits import shell_status
+from pipeline.errors import ConfigurationError, ConnectorError
+
+_OPERATION = "setting the connector up"
+
+
+class Part(StrEnum):
+    """What to ask about: a topic, or everything."""
+
+    ALL = "all"
+    DROPBOX = "dropbox"
+    SIMULATION = "simulation"
+    DIRECTORY = "directory"
+    USERS = "users"
+    GROUPS = "groups"
+    LOG = "log"
+    MAIL = "mail"
+
+    @property
+    def topic(self) -> Topic | None:
+        return None if self is Part.ALL else Topic(self.value)
+
+
+def register(app: typer.Typer) -> None:
+    @app.command(epilog="Example: ad-connector --config connector.toml configure users")
+    def configure(
+        context: typer.Context,
+        part: Annotated[
+            Part | None,
+            typer.Argument(
+                help="all, dropbox, simulation, directory, users, groups, log or mail; else a menu"
+            ),
+        ] = None,
+    ) -> None:
+        """Asks for everything, tests each answer as it is given, and writes connector.toml (mode 0600)."""
+        invocation: Invocation = context.obj
+        try:
+            code = _configure(invocation, part, Terminal())
+        except ConnectorError as error:
+            code = complain(error, is_pass=False)
+        except (Abort, KeyboardInterrupt):
+            sys.stderr.write("\nGiven up: nothing was written.\n")
+            code = 130
+        raise SystemExit(shell_status(code))
+
+
+def _configure(invocation: Invocation, part: Part | None, terminal: Terminal) -> int:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            _OPERATION,
+            "there is no terminal to ask at",
+            "start it in a terminal, or write the file by hand: docs/configuration.md has all keys",
+        )
+    original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
+    _introduce(terminal, original)
+    wizard = Wizard(terminal, original.values, original.file.parent, invocation.environ)
+    if part is None and original.is_there:
+        is_wanted = _choose(terminal, wizard)
+    else:
+        wizard.ask_about(part.topic if part else None)
+        is_wanted = True
+    return _finish(terminal, wizard, original) if is_wanted else _give_up(terminal)
+
+
+def _introduce(terminal: Terminal, original: Original) -> None:
+    terminal.say(f"Configuration: {original.file}" + ("" if original.is_there else " (a new file)"))
+    if original.faults:
+        terminal.say(
+            "It is broken; what it says all the same is taken over, the rest is asked:", style="yellow"
+        )
+        for fault in original.faults:
+            terminal.say(f"  {fault}")
+        terminal.say("When you save, the broken file is kept beside it as .bak.")
+    terminal.say("Enter keeps what stands in brackets, - empties it, Ctrl-C gives up.")
+
+
+def _choose(terminal: Terminal, wizard: Wizard) -> bool:
+    """The menu of who comes back to change one thing. False: nothing is to be saved."""
+    topics = list(Topic)
+    while True:
+        terminal.say()
+        for number, topic in enumerate(topics, 1):
+            terminal.say(f"  {number}  {topic.heading}")
+        terminal.say("  a  everything, in order")
+        terminal.say("  s  save and end")
+        terminal.say("  q  end without saving")
+        answer = terminal.ask("What shall be changed").lower()
+        if answer in ("s", "save"):
+            return True
+        if answer in ("q", "quit"):
+            return False
+        if answer in ("a", "all"):
+            wizard.ask_about(None)
+        elif answer in list(topics):
+            wizard.ask_about(Topic(answer))
+        elif answer.isascii() and answer.isdigit() and 1 <= int(answer[:9]) <= len(topics):
+            wizard.ask_about(topics[int(answer[:9]) - 1])
+        else:
+            terminal.say("answer with a number or a letter of the list", style="yellow")
+
+
+def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
+    _mend(terminal, wizard)
+    changed = _changes(original.values, wizard.values)
+    terminal.say()
+    if not (changed or wizard.has_secrets or original.faults) and original.is_there:
+        terminal.say("Nothing has changed; nothing was written.")
+        return 0
+    terminal.say("To be written:", style="bold")
+    for line in changed or ["  nothing but the secrets"]:
+        terminal.say(line)
+    if not terminal.ask_yes(f"Save {original.file}", default=True):
+        return _give_up(terminal)
+    wizard.store_secrets()
+    kept = save(original, wizard.values)
+    terminal.say(f"Saved: {original.file} (mode 0600)", style="green")
+    if kept is not None:
+        terminal.say(f"The broken file is kept as {kept}")
+    terminal.say("Next: `ad-connector check`, then `ad-connector plan`.")
+    return 0
+
+
+def _mend(terminal: Terminal, wizard: Wizard) -> None:
+    """What is still missing or contradicts itself is asked for; ConfigurationError for what no question can set."""
+    while faults := wizard.faults:
+        terminal.say()
+        terminal.say("This can't be saved yet:", style="yellow")
+        for key, text in faults:
+            terminal.say(f"  {key}: {text}")
+        question = next((one for key, _ in faults if (one := question_for(key.partition("[")[0]))), None)
+        if question is None:
+            raise ConfigurationError(
+                _OPERATION, tuple(f"{key}: {text}" for key, text in faults), "change these keys in the file"
+            )
+        wizard.ask(question)
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Lines for people: which keys get which values. A literal secret is not shown."""
+    old, new = flat(before), flat(after)
+    lines = [
+        f"  {key} = {_shown(key, value)}" for key, value in new.items() if old.get(key, _NOTHING) != value
+    ]
+    return lines + [f"  {key} is taken out" for key in old if key not in new]
+
+
+_NOTHING = object()
+
+
+def _shown(key: str, value: Any) -> str:
+    is_secret = key.rpartition(".")[2] in ("password", "app_secret", "refresh_token", "access_token")
+    if is_secret and not str(value).startswith(("env:", "file:", "keyring:", "systemd:")):
+        return "********"
+    return str(value)
+
+
+def _give_up(terminal: Terminal) -> int:
+    terminal.say("Nothing was written.")
+    return 0

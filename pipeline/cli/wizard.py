@@ -1,0 +1,304 @@
+"""The set-up in a terminal: asks what `config.questions` decides, tests each answer, and keeps what was answered until it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from pydantic import SecretStr
+
+from config.answers import PLACES, WRITABLE_PLACES, current, flat, meaning, reference, with_changes
+from config.environment import overrides
+from config.load import judge
+from config.questions import Kind, Probe, Question, Topic, next_question
+from config.reference import keys
+from config.secrets import Secret
+from config.settings import Settings
+from pipeline.app.probes import groups_like, probe
+from pipeline.cli.authorize import options_of, scopes_of
+from pipeline.cli.check import show
+from pipeline.cli.terminal import Terminal
+from pipeline.errors import ConnectorError
+from pipeline.model import Finding
+from pipeline.redaction import register_secret
+from stages.dropbox.oauth import authorization_url, exchange_code, new_code_verifier
+
+_DEFAULTS = {f"{key.section}.{key.name}".lstrip("."): key.default for key in keys()}
+_PENDING = "PENDING_SECRET_OF_"
+"""Until it is saved, a secret lies in the environment that the probes see: no reference of any form can be mistaken for it."""
+
+
+class Wizard:
+    """`values` are as TOML has them. Nothing is written before `store_secrets` and the caller's own saving."""
+
+    def __init__(
+        self, terminal: Terminal, values: Mapping[str, Any], folder: Path, environ: Mapping[str, str]
+    ) -> None:
+        self.values = with_changes(values, {})
+        self._terminal = terminal
+        self._folder = folder
+        self._environ = dict(environ)
+        self._pending: dict[str, SecretStr] = {}
+        self._given = {".".join(one.path): one.name for one in overrides(environ)}
+
+    @property
+    def settings(self) -> Settings:
+        """As they would be, with the secrets that are not stored yet."""
+        return self._judged(self.values)[0]
+
+    @property
+    def faults(self) -> tuple[tuple[str, str], ...]:
+        """Key and text of all that keeps the values from being a configuration."""
+        return self._judged(self.values)[1]
+
+    @property
+    def has_secrets(self) -> bool:
+        return bool(self._pending)
+
+    def ask_about(self, topic: Topic | None) -> None:
+        """All questions of a topic, or of all topics, in their order."""
+        last: Question | None = None
+        while question := next_question(self.settings, after=last, topic=topic, given=self._given):
+            if last is None or question.topic is not last.topic:
+                self._open_topic(question.topic)
+            self.ask(question)
+            last = question
+
+    def ask(self, question: Question) -> None:
+        """One question, until its answer is one that works or is kept all the same."""
+        self._terminal.say()
+        self._terminal.say(question.sentence, style="dim")
+        for attempt in range(1_000):
+            changes = self._answer(question, is_again=attempt > 0)
+            if changes is None:
+                continue
+            values = with_changes(self.values, changes)
+            settings, faults = self._judged(values)
+            own = [text for key, text in faults if key.partition("[")[0] in changes]
+            if own:
+                for text in own:
+                    self._complain(text)
+                continue
+            if self._passes(question, settings, faults):
+                self.values = values
+                return
+
+    def store_secrets(self) -> None:
+        """Writes the secrets to where the references point. ConfigurationError, RightsError."""
+        settings = Settings.model_validate(
+            with_changes(self.values, {}),
+            context={"folder": self._folder, "environ": self._environ, "rules_later": True},
+        )
+        for secret in settings.secrets():
+            if secret.key in self._pending:
+                secret.store(self._pending[secret.key])
+        self._pending.clear()
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    def _answer(self, question: Question, *, is_again: bool) -> dict[str, Any] | None:
+        """The keys that the person's answer sets; None where it means nothing, which has been said."""
+        if question.kind is Kind.SECRET:
+            return self._secret(question, is_again=is_again)
+        if question.kind is Kind.TOKEN:
+            return self._token(question, is_again=is_again)
+        text = question.ask
+        if question.choices:
+            text += f" ({', '.join(question.choices)})"
+        if question.kind is Kind.YES_NO:
+            text += " (yes/no)"
+        answer = self._terminal.ask(text, current(question, self.values, _DEFAULTS))
+        if question.kind is Kind.GROUP and answer.startswith("?"):
+            answer = self._browse(answer[1:])
+            if not answer:
+                return None
+        try:
+            return meaning(question, answer)
+        except ValueError as error:
+            self._complain(str(error))
+            return None
+
+    def _browse(self, text: str) -> str:
+        """The DN of the group that was picked from a list; "" for none."""
+        try:
+            groups, more = anyio.run(groups_like, self.settings, text)
+        except ConnectorError as error:
+            self._show([Finding("directory", "groups", "failed", error.cause, error.hint)])
+            return ""
+        if not groups:
+            self._complain("no group has that in its name")
+            return ""
+        for number, group in enumerate(groups, 1):
+            self._terminal.say(f"  {number:>2}  {group.dn}")
+        if more:
+            self._terminal.say("  ... and more: ?part-of-a-name shows fewer")
+        picked = self._terminal.ask("Number (Enter: none of these)")
+        if picked.isascii() and picked.isdigit() and 1 <= int(picked[:9]) <= len(groups):
+            return groups[int(picked[:9]) - 1].dn
+        if picked:
+            self._complain("that is no number of the list")
+        return ""
+
+    def _secret(self, question: Question, *, is_again: bool) -> dict[str, Any] | None:
+        known = self._reference_of(question.key)
+        if (
+            known is not None
+            and not is_again
+            and self._terminal.ask_yes(f"{question.ask}: keep {known.describe()}", default=True)
+        ):
+            return {question.key: flat(self.values)[question.key]}
+        chosen = self._place(question)
+        if chosen is None:
+            return None
+        if not chosen.startswith(("file:", "keyring:")):
+            self._pending.pop(question.key, None)
+            return {question.key: chosen}
+        value = self._terminal.ask_hidden(question.ask)
+        if not value or not value.isprintable():
+            self._complain("it is empty, or holds control characters")
+            return None
+        self._hold(question.key, value)
+        return {question.key: chosen}
+
+    def _token(self, question: Question, *, is_again: bool) -> dict[str, Any] | None:
+        known = self._reference_of(question.key)
+        if (
+            known is not None
+            and not is_again
+            and _resolves(known)
+            and not self._terminal.ask_yes(
+                f"A token is there ({self._place_of(question.key)}); get a new one", default=False
+            )
+        ):
+            return {question.key: self._place_of(question.key)}
+        chosen = self._place(question)
+        if chosen is None:
+            return None
+        settings = self.settings
+        options, verifier = options_of(settings.dropbox), new_code_verifier()
+        url = authorization_url(options, verifier, scopes=scopes_of(settings))
+        self._terminal.say("Open this address as an admin of the team, approve the app, and copy the code:")
+        self._terminal.say(f"  {url}")
+        code = self._terminal.ask("Code (Enter: later, with `ad-connector authorize`)")
+        if not code:
+            return {question.key: chosen}
+        try:
+            grant = anyio.run(exchange_code, options, code, verifier)
+        except ConnectorError as error:
+            self._show([Finding("dropbox", "code", "failed", error.cause, error.hint)])
+            return None
+        self._hold(question.key, grant.refresh_token)
+        return {question.key: chosen}
+
+    def _place(self, question: Question) -> str | None:
+        places = WRITABLE_PLACES if question.kind is Kind.TOKEN else PLACES
+        place = self._terminal.ask(f"{question.ask}: where is it kept ({', '.join(places)})", places[0])
+        try:
+            proposed = reference(place, question.key)
+            scheme, _, name = proposed.partition(":")
+            named = self._terminal.ask(_NAMES[scheme], name)
+            return reference(scheme, question.key, named)
+        except ValueError as error:
+            self._complain(str(error))
+            return None
+
+    # --- what is known ----------------------------------------------------------------------------------------
+
+    def _hold(self, key: str, value: str) -> None:
+        register_secret(value)
+        self._pending[key] = SecretStr(value)
+
+    def _reference_of(self, key: str) -> Secret | None:
+        """The secret as configured by now; None where it only has its default."""
+        if key not in flat(self.values) and key != "dropbox.refresh_token":
+            return None
+        return next(secret for secret in self.settings.secrets() if secret.key == key)
+
+    def _place_of(self, key: str) -> str:
+        return str({**_DEFAULTS, **flat(self.values)}[key])
+
+    def _judged(self, values: Mapping[str, Any]) -> tuple[Settings, tuple[tuple[str, str], ...]]:
+        held = {f"{_PENDING}{key}": value.get_secret_value() for key, value in self._pending.items()}
+        seen = with_changes(values, {key: f"env:{_PENDING}{key}" for key in self._pending})
+        return judge(seen, self._folder, {**self._environ, **held})
+
+    # --- tests ------------------------------------------------------------------------------------------------
+
+    def _passes(self, question: Question, settings: Settings, faults: Sequence[tuple[str, str]]) -> bool:
+        """Whether the answer may stand: the test found nothing, or the person keeps it all the same."""
+        kind = _due(question, settings, faults)
+        if not kind:
+            return True
+        secret = next((one for one in settings.secrets() if one.key == question.key), None)
+        if secret is not None and not _resolves(secret):
+            self._show([_absent(question, secret)])
+            return True
+        group = settings.groups.sync_group if question.topic is Topic.GROUPS else settings.users.sync_group
+        with self._terminal.console.status("testing ..."):
+            findings = anyio.run(partial(probe, kind, settings, group))
+        self._show(findings)
+        if all(finding.state != "failed" for finding in findings):
+            return True
+        return self._terminal.ask("Enter: answer again; k: keep it all the same").lower() in ("k", "keep")
+
+    def _show(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            show(self._terminal.console, finding)
+
+    def _complain(self, text: str) -> None:
+        self._terminal.say(text, style="yellow")
+
+    def _open_topic(self, topic: Topic) -> None:
+        self._terminal.say()
+        self._terminal.say(topic.heading, style="bold")
+        for key, name in self._given.items():
+            if key.partition(".")[0] == topic.value:
+                self._terminal.say(f"{key} is set by the environment variable {name}: not asked for")
+
+
+_NAMES = {
+    "file": "File (a relative path starts at the configuration's folder)",
+    "keyring": "Entry of the keyring, as SERVICE/NAME",
+    "env": "Name of the environment variable",
+    "systemd": "Name of the credential",
+}
+
+
+def _due(question: Question, settings: Settings, faults: Sequence[tuple[str, str]]) -> Probe:
+    """The test that is due after this answer: mail is not tried with an encryption that is still to be chosen."""
+    if question.key == "mail.port" and any(key == "mail.security" for key, _ in faults):
+        return Probe.NONE
+    if question.key == "mail.username" and settings.mail.username:
+        return Probe.NONE  # the password comes next
+    if question.topic is Topic.GROUPS and question.kind is Kind.CHOICE:
+        return Probe.NONE
+    return question.probe
+
+
+def _resolves(secret: Secret) -> bool:
+    try:
+        secret.resolve()
+    except ConnectorError:
+        return False
+    return True
+
+
+def _absent(question: Question, secret: Secret) -> Finding:
+    """A place that is right may be empty here: an environment or a credential that only the service gets."""
+    hint = (
+        "run `ad-connector authorize`"
+        if question.kind is Kind.TOKEN
+        else "put it there before the first pass"
+    )
+    if secret.scheme == "systemd":
+        hint = f"the unit needs LoadCredential={secret.describe().partition(':')[2]}:PATH"
+    return Finding(
+        question.topic.value,
+        question.ask.lower(),
+        "warning",
+        f"{secret.describe()} holds nothing that can be read here and now, so it can't be tested",
+        hint,
+    )

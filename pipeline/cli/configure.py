@@ -41,7 +41,7 @@ class Part(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    @app.command(epilog="Example: ad-connector --config connector.toml configure users")
+    @app.command(epilog="Example: ad-connector configure users")
     def configure(
         context: typer.Context,
         part: Annotated[

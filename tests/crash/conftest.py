@@ -31,7 +31,9 @@ async def matrix(tmp_path: Path, anyio_backend: str) -> AsyncIterator[object]:
         tmp_path / "sandbox", cache=checkout / ".sandbox" / "cache", options=options
     ) as sandbox:
         configuration = sandbox.write_configuration(
-            safety={"max_leavers": 1_000_000, "max_email_changes": 1_000_000}, mail={"enabled": False}
+            safety={"max_leavers": 1_000_000, "max_email_changes": 1_000_000},
+            mail={"enabled": False},
+            groups={"mode": "same"},
         )
         made = await anyio.to_thread.run_sync(crash_matrix.Matrix, sandbox, configuration)
         try:

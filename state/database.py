@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -214,6 +214,13 @@ class Database:
     async def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         self._require_scope()
         return list(await self._connection.execute_fetchall(statement, values))
+
+    async def stream(self, statement: str, size: int) -> AsyncGenerator[list[Row], None]:
+        """Rows in slices, for what would not fit into memory; to be closed (`aclosing`) where it may not come to its end."""
+        self._require_scope()
+        async with self._connection.execute(statement) as cursor:
+            while part := list(await cursor.fetchmany(size)):
+                yield part
 
     async def fetch_one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
         rows = await self.fetch(statement, values)

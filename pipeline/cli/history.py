@@ -15,6 +15,7 @@ import typer
 
 from config.settings import Settings
 from pipeline.app.renderings import plain_cell
+from pipeline.cli import transfer
 from pipeline.cli.approve import asked
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
@@ -33,6 +34,7 @@ class Format(StrEnum):
 def register(app: typer.Typer) -> None:
     journal_app = typer.Typer(help="Looks into the journal.", no_args_is_help=True)
     app.add_typer(journal_app, name="journal")
+    transfer.register(journal_app)
 
     @journal_app.command(epilog="Example: ad-connector journal show --last 20")
     def show(
@@ -85,13 +87,31 @@ def register(app: typer.Typer) -> None:
         form: Annotated[Format, typer.Option("--format", help="jsonl or csv")] = Format.JSONL,
         since: Annotated[str, typer.Option("--since", help="a day or moment, ISO 8601, UTC")] = "",
         person: Annotated[str, typer.Option("--person", help="e-mail, GUID, name or DN")] = "",
+        whole: Annotated[
+            bool, typer.Option("--whole", help="all of the journal, for `journal import` on another machine")
+        ] = False,
+        pseudonyms: Annotated[
+            bool,
+            typer.Option(
+                "--pseudonymise", help="with pseudonyms for every name, address and id; for --whole"
+            ),
+        ] = False,
     ) -> None:
-        """The change log, one object a line."""
+        """The change log, one object a line; or all of the journal, to reproduce a pass elsewhere."""
+        if pseudonyms and not whole:
+            raise typer.BadParameter("--pseudonymise goes with --whole")
+        if whole and (since or person or form is Format.CSV):
+            raise typer.BadParameter("--whole goes with --pseudonymise only")
 
         async def body(settings: Settings) -> int:
             moment = _moment(since)
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
+                if whole:
+                    await transfer.write_whole(
+                        journal, settings.external_id.format, sys.stdout, pseudonymised=pseudonyms
+                    )
+                    return 0
                 guid = await _guid(journal, person) if person else ""
                 writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
                 if form is Format.CSV:

@@ -63,7 +63,7 @@ def test_a_pseudonymised_journal_explains_and_replays_without_a_name(settled):
     config = _elsewhere(settled, "hidden", text)
     rows = settled.ok("replay", "--from", 1, "--json", config=config).json
     here = settled.ok("replay", "--from", 1, "--json").json
-    assert sorted(map(len, (rows, here)))[0] == len(rows) > 5
+    assert len(rows) == len(here) > 5
     key = lambda row: (row["changes"], row["wanted"], row["open"], row["differs"])  # noqa: E731
     assert sorted(map(key, rows)) == sorted(map(key, here))
     log = [json.loads(line) for line in settled.ok("journal", "export", config=config).out.splitlines()]

@@ -1,4 +1,5 @@
-"""What reading the directory costs: first load, empty poll, one change; by the number of people in nested groups.
+"""What reading the directory costs: first load, empty poll, one change; by the number of people in nested groups. And reading
+everybody beside what others need for the same (`bench.directory_peers`).
 
 Every measurement is made in a process of its own (`python -m bench.directory`), so that its peak memory is its own.
 """
@@ -6,11 +7,11 @@ Every measurement is made in a process of its own (`python -m bench.directory`),
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -18,7 +19,10 @@ from typing import Any
 
 import anyio
 
+from bench import directory_peers, machine
+from bench.directory_peers import LDAP3, PYTHON_LDAP
 from bench.figure import Figure
+from pipeline.model import Kind, Target
 from sandbox.certificates import Authority
 from sandbox.domain import DomainFacts
 from sandbox.samba import SambaDomain, missing_for_samba
@@ -27,12 +31,14 @@ from stages.directory.ldap import LdapDirectory, SystemClock
 from stages.directory.line import Line
 from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions
+from stages.directory.walk import walk
 from state.journal import Journal
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, LARGE = (1_000, 10_000), 100_000
-PEOPLE_A_GROUP = 500
+PEOPLE_A_GROUP = 50
 LOADS, EMPTY_POLLS, CHANGES = 3, 21, 11
+MOST_OF_PYTHON_LDAP, MOST_OF_LDAP3 = "<= 2 x its time", "<= 1/3 of its memory"
 SYNC_GROUP = "Bench"
 
 Sample = dict[str, float]
@@ -50,6 +56,22 @@ def measure(full: bool) -> list[Figure]:
         for name, value in found[size].items():
             what, unit = name.rsplit(", ", 1)
             goal = _goal(what, unit, size)
+            if (peer := _peer_of(what, unit)) and f"{peer}, {unit}" in found[size]:
+                other = found[size][f"{peer}, {unit}"]
+                figures.append(
+                    Figure(
+                        name=f"{what}, {unit}, {size:,} people",
+                        value=value,
+                        unit=unit,
+                        beside=f"{peer.partition(' ')[2]}: {other:,.4g}",
+                        ratio=value / other,
+                        goal=goal,
+                        note=_NOTES[what],
+                    )
+                )
+                continue
+            if what.startswith("by "):
+                continue
             figures.append(
                 Figure(
                     name=f"{what}, {unit}, {size:,} people",
@@ -70,7 +92,15 @@ _NOTES = {
     "one change": f"one person's e-mail, median of {CHANGES}",
     "one leaver": f"one person out of a nested group, median of {CHANGES}",
     "empty poll by sequence numbers": f"median of {EMPTY_POLLS}",
+    "full read": "everybody and every group, kept in memory, as a first load reads them; the peers read the same attributes raw",
 }
+
+
+def _peer_of(what: str, unit: str) -> str:
+    """The measurement that a figure of ours stands beside."""
+    if what != "full read":
+        return ""
+    return f"by {LDAP3}" if unit == "MB at its peak" else f"by {PYTHON_LDAP}"
 
 
 def _goal(what: str, unit: str, size: int) -> str:
@@ -78,6 +108,8 @@ def _goal(what: str, unit: str, size: int) -> str:
         return "1"
     if what == "first load" and unit == "MB at its peak" and size == LARGE:
         return "< 300"
+    if what == "full read":
+        return {"ms": MOST_OF_PYTHON_LDAP, "MB at its peak": MOST_OF_LDAP3}.get(unit, "")
     return ""
 
 
@@ -98,15 +130,43 @@ def _measure(size: int) -> dict[str, float]:
                 admin.add_members(SYNC_GROUP, everybody)
                 dn = admin.dn(everybody)
             domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
-            loads = [_child(domain.facts, folder / f"{number}.db", "load") for number in range(LOADS)]
+            reads = _reads(domain.facts, folder, size)
+            count = LOADS if size < LARGE else 1
+            loads = [_child(domain.facts, folder / f"{number}.db", "load") for number in range(count)]
             polls = _child(domain.facts, folder / "0.db", "poll")
-            numbers = _child(domain.facts, folder / "usn.db", "numbers") if size < LARGE else {}
+            numbers = _child(domain.facts, folder / "usn.db", "numbers")
         finally:
             domain.stop_blocking()
     for sample in loads:
         if sample.pop("people") != size:
             raise AssertionError(f"the first load found other than {size} people")
-    return {**{name: median(sample[name] for sample in loads) for name in loads[0]}, **polls, **numbers}
+    first = {name: median(sample[name] for sample in loads) for name in loads[0]}
+    return {**first, **polls, **numbers, **reads}
+
+
+def _reads(facts: DomainFacts, folder: Path, size: int) -> Sample:
+    """Our full read and those of the peers, one after the other."""
+    sample = _child(facts, folder / "unused.db", "read")
+    order = {
+        "address": facts.address,
+        "ca_file": str(facts.ca_file),
+        "base": facts.base_dn,
+        "username": facts.service_account,
+        "password": facts.service_password,
+    }
+    for peer in directory_peers.available():
+        found = directory_peers.measure(peer, order)
+        if (
+            found.pop("people") < size
+            or found.pop("members") < size
+            or found.pop("groups") < sample["groups"]
+        ):
+            raise AssertionError(f"{peer} did not read everything")
+        sample |= {f"by {peer}, {unit}": value for unit, value in found.items()}
+    if sample.pop("people") != size:
+        raise AssertionError(f"the full read found other than {size} people")
+    del sample["groups"]
+    return sample
 
 
 def _child(facts: DomainFacts, journal: Path, what: str) -> Sample:
@@ -157,11 +217,13 @@ async def _run(order: dict[str, str]) -> Sample:
     journal = await Journal.open(order["journal"])
     poller = Poller(directory, journal, SystemClock(), PollOptions(sync_group=SYNC_GROUP))
     try:
+        if order["what"] == "read":
+            return await _read(directory)
         if order["what"] == "load":
             sample = await _timed(poller, counter, "first load")
             async with journal.reading():
                 people = await journal.mirror.count_listed()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = machine.peak_megabytes()
             return {**sample, "first load, MB at its peak": peak, "people": people}
         await poller.poll()
         if order["what"] == "numbers":
@@ -190,6 +252,21 @@ async def _run(order: dict[str, str]) -> Sample:
     finally:
         await journal.close()
         await directory.close()
+
+
+async def _read(directory: LdapDirectory) -> Sample:
+    wall, cpu = time.perf_counter(), time.process_time()
+    root = await directory.find_group(SYNC_GROUP)
+    target = Target(guid=root.guid, dn=root.dn)
+    walked = await walk(directory, [target], known=lambda _: False, was_group=lambda _: False)
+    kinds = Counter(entry.kind for entry in walked.entries.values())
+    return {
+        "full read, ms": (time.perf_counter() - wall) * 1000,
+        "full read, ms of CPU": (time.process_time() - cpu) * 1000,
+        "full read, MB at its peak": machine.peak_megabytes(),
+        "people": kinds[Kind.USER],
+        "groups": kinds[Kind.GROUP],
+    }
 
 
 async def _medians(

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pipeline.errors import DirectoryError
-from stages.directory.faults import SASL_BIND_IN_PROGRESS
+from stages.directory.bounded import Bounded, GivenUp
+from stages.directory.faults import SASL_BIND_IN_PROGRESS, call_failure
 from stages.directory.kerberos_faults import (
+    kdc_silent,
     kerberos_failure,
     keytab_unreadable,
     package_missing,
     sasl_refusal,
 )
+
+T = TypeVar("T")
 
 _NO_LAYER = 1  # bit mask of RFC 4752, 3.3: TLS signs and encrypts already
 _MOST_STEPS = 8  # Kerberos needs three; a server that goes on for ever is given up
@@ -60,11 +64,12 @@ class KerberosLogin:
         keytab: str,
         ccache: str,
         now: Callable[[], datetime],
+        timeout_seconds: float = 30.0,
         load: Callable[[], Any] = load_gssapi,
     ) -> None:
         """`keytab`: a path; tickets are got with it, into memory, and anew after half their life. Without one the tickets of
         `ccache` are used (a path or TYPE:NAME; empty: the process's default cache), which somebody else keeps fresh.
-        `principal` may be empty without a keytab: then it is the cache's own.
+        `principal` may be empty without a keytab: then it is the cache's own. `timeout_seconds` bounds each wait for the KDC.
         """
         name, at, realm = principal.partition("@")
         self._principal = (
@@ -74,16 +79,22 @@ class KerberosLogin:
         self._ccache = ccache
         self._now = now
         self._load = load
-        self._turn = threading.Lock()
+        self._timeout_seconds = timeout_seconds
+        # The library waits half a minute for a silent KDC (measured, MIT 1.20), and has no call that cuts it short.
+        self._patience = Bounded(timeout_seconds)
         self._cache = ""
         self._renewed_at = now()
 
     def sign_in_blocking(
-        self, operation: str, host: str, certificate: bytes, exchange: Exchange
+        self,
+        operation: str,
+        host: str,
+        certificate: bytes,
+        exchange: Exchange,
+        is_given_up: Callable[[], bool] = lambda: False,
     ) -> float | None:
         """Signs in to `ldap/host` behind the TLS certificate (DER). Answers for how many seconds the ticket is good,
-        None for ever. A KDC that is silent holds this up for half a minute (measured, MIT 1.20), and nothing can cut it short:
-        the library has no such call.
+        None for ever. Once `is_given_up` says so, a wait for the KDC ends within a moment, with ConnectionLost.
 
         TicketMissing, KdcUnreachable, CredentialsRefused, DirectoryError.
         """
@@ -93,9 +104,12 @@ class KerberosLogin:
             raise package_missing(operation) from error
         if self._keytab:
             _demand_readable(operation, self._keytab)
+
+        def patiently(function: Callable[[], T]) -> T:
+            return self._patience.call_blocking(function, is_given_up)
+
         try:
-            with self._turn:
-                credentials = self._credentials(gssapi)
+            credentials = patiently(lambda: self._credentials(gssapi))
             context = gssapi.SecurityContext(
                 name=gssapi.Name(f"ldap@{host}", gssapi.NameType.hostbased_service),
                 creds=credentials,
@@ -103,8 +117,14 @@ class KerberosLogin:
                 usage="initiate",
                 channel_bindings=_channel_bindings(gssapi, certificate),
             )
-            _negotiate(operation, context, exchange)
+            _negotiate(operation, context, exchange, patiently)
             lifetime = context.lifetime
+        except TimeoutError as error:
+            self._forget()
+            raise kdc_silent(operation, self._timeout_seconds) from error
+        except GivenUp as error:
+            self._forget()
+            raise call_failure(operation, ConnectionAbortedError("given up")) from error
         except gssapi.exceptions.GSSError as error:
             self._forget()
             raise kerberos_failure(
@@ -136,15 +156,14 @@ class KerberosLogin:
 
     def _forget(self) -> None:
         """The next try gets a ticket of its own: what was wrong may have been this one."""
-        with self._turn:
-            self._cache = ""
+        self._cache = ""
 
 
-def _negotiate(operation: str, context: Any, exchange: Exchange) -> None:
+def _negotiate(operation: str, context: Any, exchange: Exchange, patiently: Callable[..., bytes]) -> None:
     reply = SaslReply(SASL_BIND_IN_PROGRESS, b"", "")
     for _ in range(_MOST_STEPS):
         # The client speaks first; once all is said on its side it sends an empty token (RFC 4752, 3.1).
-        token = context.step(reply.token or None) or b""
+        token = patiently(partial(context.step, reply.token or None)) or b""
         reply = _sent(operation, exchange, token)
         if context.complete:
             break

@@ -46,7 +46,7 @@ class TicketMissing(DirectoryError):
 
 
 class KdcUnreachable(DirectoryBusy):
-    """No KDC answers. Not tried again with the next domain controller: each try may take the library half a minute."""
+    """No KDC answers. Not tried again with the next domain controller: each try may take the whole time-out."""
 
 
 def package_missing(operation: str) -> DirectoryError:
@@ -55,6 +55,14 @@ def package_missing(operation: str) -> DirectoryError:
         "the Python package gssapi is not installed, or the system's Kerberos library is missing",
         "install the kerberos extra: the packages of requirements-kerberos.lock (libkrb5-dev and a C compiler are "
         'needed to build them), or use directory.auth = "simple"',
+    )
+
+
+def kdc_silent(operation: str, seconds: float) -> DirectoryError:
+    return KdcUnreachable(
+        operation,
+        f"no Kerberos server (KDC) of the domain answers: silent for {seconds:g} seconds",
+        "check that port 88 of a domain controller can be reached, and that krb5.conf or DNS name those that run",
     )
 
 

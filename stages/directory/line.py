@@ -170,7 +170,9 @@ class Line:
                 int(result["result"]), bytes(result["saslCreds"] or b""), str(result["message"] or "")
             )
 
-        self.lasts_seconds = login.sign_in_blocking(operation, self.target.host, certificate, exchange)
+        self.lasts_seconds = login.sign_in_blocking(
+            operation, self.target.host, certificate, exchange, lambda: self._aborted
+        )
         self._connection.bound = True  # else ldap3 would say no goodbye
 
     def search_blocking(self, request: Search) -> Answer:

@@ -146,7 +146,13 @@ class Link:
         self._lookup = lookup
         self._resolve = resolve
         self._login = (
-            KerberosLogin(principal=options.username, keytab=options.keytab, ccache=options.ccache, now=now)
+            KerberosLogin(
+                principal=options.username,
+                keytab=options.keytab,
+                ccache=options.ccache,
+                now=now,
+                timeout_seconds=options.timeout_seconds,
+            )
             if options.auth == "kerberos"
             else None
         )

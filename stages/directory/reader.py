@@ -142,7 +142,8 @@ async def read_primary_members(searcher: Searcher, rid: int) -> tuple[str, ...]:
             purpose=f"read the members by primary group {rid}",
             base=searcher.controller.base_dn,
             scope=Scope.SUBTREE,
-            filter=f"(&(objectCategory=person)(objectClass=user)(primaryGroupID={rid:d}))",
+            # The rare one first: Samba goes through the parts in this order until one is short enough (ldb's index).
+            filter=f"(&(primaryGroupID={rid:d})(objectCategory=person)(objectClass=user))",
             attributes=("objectGUID",),
             controls=(DOMAIN_SCOPE,),
         ),

@@ -2,6 +2,7 @@
 configuration is read."""
 
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -269,6 +270,27 @@ async def test_a_kdc_out_of_reach_is_for_later(
     monkeypatch.setenv("KRB5_CONFIG", str(elsewhere))
     async with failing(DirectoryBusy, "no Kerberos server (KDC) of the domain answers", "port 88"):
         await connect(username=PRINCIPAL, keytab=str(keytabs(ACCOUNT))).identify()
+
+
+async def test_a_silent_kdc_holds_nobody_up_for_longer_than_configured(
+    connect: Open,
+    keytabs: Callable[[str], Path],
+    domain: SambaDomain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library itself would wait for half a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        elsewhere = tmp_path / "krb5.conf"
+        text = domain.krb5_conf.read_text(encoding="utf-8")
+        port = mute.getsockname()[1]
+        elsewhere.write_text(
+            text.replace(f"{domain.facts.address}:88", f"127.0.0.1:{port}"), encoding="utf-8"
+        )
+        monkeypatch.setenv("KRB5_CONFIG", str(elsewhere))
+        directory = connect(username=PRINCIPAL, keytab=str(keytabs(ACCOUNT)), timeout_seconds=1)
+        async with failing(DirectoryBusy, "silent for 1 seconds", "port 88"):
+            await directory.identify()
 
 
 async def test_a_ticket_is_renewed_with_the_keytab_before_it_ends(

@@ -29,10 +29,6 @@ LONGER = {
         500,
         "gathers the facts of a decision in one transaction; the rules are in pipeline.core",
     ),
-    "stages/directory/poller.py": (
-        470,
-        "one transaction a poll, prepared here; walking and seeing are apart already",
-    ),
 }
 
 
@@ -134,7 +130,7 @@ def test_the_patterns_catch_what_they_are_for() -> None:
 
 LOCK, KERBEROS = "requirements.lock", "requirements-kerberos.lock"
 """The second holds what the extra needs beyond the first: source only, and never part of the demo."""
-BUILD = "requirements-kerberos-build.lock"
+BUILD, BENCH = "requirements-kerberos-build.lock", "requirements-bench.lock"
 
 
 def _blocks(*names: str) -> list[list[str]]:
@@ -155,7 +151,7 @@ def _locked() -> dict[str, Requirement]:
     return {canonicalize_name(one.name): one for one in found}
 
 
-@pytest.mark.parametrize("name", [LOCK, KERBEROS, BUILD])
+@pytest.mark.parametrize("name", [LOCK, KERBEROS, BUILD, BENCH])
 def test_the_lock_pins_every_package_with_hashes_and_has_no_options(name: str) -> None:
     for block in _blocks(name):
         assert not block[0].startswith("-"), block[0]

@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,6 +237,46 @@ def test_what_the_library_raises_is_a_directory_error(make: Make, library: FakeG
     with pytest.raises(DirectoryBusy, match="Cannot contact any KDC") as caught:
         sign_in(make())
     assert isinstance(caught.value.__cause__, GSSError)
+
+
+# --- a KDC that says nothing
+
+
+class Silent:
+    """A library whose ticket calls hang until they are let go."""
+
+    def __init__(self, library: FakeGssapi) -> None:
+        self.calls = 0
+        self.hangs = threading.Event()
+        self.let_go = threading.Event()
+        library.Credentials = self.credentials  # type: ignore[method-assign]
+
+    def credentials(self, **_: object) -> object:
+        self.calls += 1
+        self.hangs.set()
+        self.let_go.wait(60)
+        return SimpleNamespace(lifetime=36_000)
+
+
+def test_a_silent_kdc_is_waited_for_as_long_as_configured(make: Make, library: FakeGssapi) -> None:
+    silent = Silent(library)
+    login = make(timeout_seconds=0.2)
+    for _ in range(2):
+        with pytest.raises(KdcUnreachable, match=r"silent for 0\.2 seconds"):
+            sign_in(login)
+    assert silent.calls == 1  # what was left behind is still stuck: no second one beside it
+    silent.let_go.set()
+    login._patience._left_behind.join(60)
+    assert sign_in(login) == 36_000
+    assert silent.calls == 2
+
+
+def test_a_wait_for_the_kdc_ends_when_nobody_waits_for_it_any_more(make: Make, library: FakeGssapi) -> None:
+    silent = Silent(library)
+    login = make(timeout_seconds=3600)
+    with pytest.raises(DirectoryError, match="given up"):
+        login.sign_in_blocking("sign in", HOST, CERTIFICATE, Server(), silent.hangs.is_set)
+    silent.let_go.set()
 
 
 # --- errors

@@ -61,7 +61,7 @@ RULES = (
     Rule("pipeline/", INNER, ("anyio", "structlog")),
     Rule(
         "stages/directory/kerberos.py",
-        (*PORTS, "stages.directory.faults", "stages.directory.kerberos_faults"),
+        (*PORTS, "stages.directory.bounded", "stages.directory.faults", "stages.directory.kerberos_faults"),
         ("cryptography", "gssapi"),
     ),
     Rule("stages/directory/", (*PORTS, "stages.directory"), ("anyio", "dns", "ldap3")),

@@ -259,6 +259,13 @@ class FullComparison(Section):
     every_hours: float = key(24, "watch: the longest time between full comparisons", gt=0, le=8_784)
 
 
+class Canary(Section):
+    person: Text = key(
+        "", "watch: e-mail or objectGUID of a test person whose changes must arrive; empty: nobody"
+    )
+    every_hours: float = key(24, "an alert when none has arrived for so long", gt=0, le=8_784)
+
+
 class Service(Section):
     listen: Annotated[str, AfterValidator(values.listen)] = key(
         "127.0.0.1:8734", "watch: health, metrics, console; empty: off"
@@ -283,6 +290,7 @@ class Settings(Section):
     log: LogSettings = _section()
     mail: Mail = _section()
     full_comparison: FullComparison = _section()
+    canary: Canary = _section()
     service: Service = _section()
 
     _source: Path | None = PrivateAttr(default=None)

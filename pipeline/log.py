@@ -59,6 +59,10 @@ class Event(StrEnum):
     TOKEN_REFRESHED = "token_refreshed"  # noqa: S105 - the word for an event
     READY = "ready"
     DRAINING = "draining"
+    CONFIGURATION_RELOADED = "configuration_reloaded"
+    CONFIGURATION_REFUSED = "configuration_refused"
+    RESTART_NEEDED = "restart_needed"
+    CANARY_OVERDUE = "canary_overdue"
     FAULT = "fault"
     LIBRARY = "library"
 

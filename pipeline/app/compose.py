@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -29,6 +30,9 @@ from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer
 from stages.people.planner import Planner
+
+Observe = Callable[[Action, str, str], None]
+"""Told of an action, its outcome and the reason, as the log is."""
 
 
 def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
@@ -126,8 +130,10 @@ def assemble(
     mailer: Mailer | None,
     simulated: bool,
     settle_alerts_seconds: float = 0,
+    observe: Observe | None = None,
 ) -> Assembly:
     """Puts stages and engine together. A simulated pass doesn't wait for leavers to settle: it only looks twice."""
+    log = _log_action_simulated if simulated else _observed(_log_action, observe)
     policy = policy_of(settings)
     settle = timedelta(0) if simulated else policy.leave_settle
     poller = Poller(
@@ -157,9 +163,8 @@ def assemble(
             workers=settings.dropbox.max_concurrency,
         ),
         jitter=random.random,
-        log=_log_action_simulated if simulated else _log_action,
+        log=log,
     )
-    log = _log_action_simulated if simulated else _log_action
     compare_every = timedelta(hours=settings.full_comparison.every_hours)
     group_planner = GroupPlanner(team, journal, clock, group_options_of(settings), preview=planner.preview)
     group_applier = GroupApplier(
@@ -194,6 +199,17 @@ def assemble(
         settle=settle,
     )
     return Assembly(Engine(parts, options), parts, directory, settings)
+
+
+def _observed(log: Observe, observe: Observe | None) -> Observe:
+    if observe is None:
+        return log
+
+    def both(action: Action, outcome: str, reason: str) -> None:
+        log(action, outcome, reason)
+        observe(action, outcome, reason)
+
+    return both
 
 
 def _log_action(action: Action, outcome: str, reason: str) -> None:

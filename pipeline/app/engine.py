@@ -90,6 +90,7 @@ class Engine:
         self._joined_checked_at: datetime | None = None
         self.last_summary: PassSummary | None = None
         self.last_poll_at: datetime | None = None
+        self.seats: tuple[int, int] | None = None  # all, free
 
     def close(self) -> None:
         """Lets go of the streams; nothing runs any more."""
@@ -156,20 +157,29 @@ class Engine:
         async with self._stages() as tasks:
             await self._open_pass(full=False)
             self._poll.poke()
-            await self._load.wait_idle()
-            await on_ready()
             async with anyio.create_task_group() as tickers:
-                tickers.start_soon(self._tick, poll_seconds, wait_for_change)
-                tickers.start_soon(self._deliver)
-                if self._options.drift_seconds:
-                    tickers.start_soon(self._watch_drift)
-                await stop.wait()
+                tickers.start_soon(self._begin_ticking, tickers, poll_seconds, wait_for_change, on_ready)
+                await stop.wait()  # also during the first pass, which may be a long one
                 tickers.cancel_scope.cancel()
             logger().info(Event.DRAINING, seconds=drain_seconds)
             with anyio.move_on_after(drain_seconds):
                 await self._load.wait_idle()
             await self._close_pass()
             tasks.cancel_scope.cancel()
+
+    async def _begin_ticking(
+        self,
+        tickers: anyio.abc.TaskGroup,
+        poll_seconds: float,
+        wait_for_change: Callable[[float], Awaitable[bool]],
+        on_ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        await self._load.wait_idle()
+        await on_ready()
+        tickers.start_soon(self._tick, poll_seconds, wait_for_change)
+        tickers.start_soon(self._deliver)
+        if self._options.drift_seconds:
+            tickers.start_soon(self._watch_drift)
 
     async def _tick(self, poll_seconds: float, wait_for_change: Callable[[float], Awaitable[bool]]) -> None:
         while True:
@@ -369,6 +379,7 @@ class Engine:
         parts = self._parts
         info = await parts.team.team_info()
         state.seats, state.free_seats = info.seats, info.free_seats
+        self.seats = info.seats, info.free_seats
         if not parts.applier.protected_member_id:
             try:
                 parts.applier.protected_member_id = (await parts.team.acting_admin()).member_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from pipeline.app.canary import Canary
 from pipeline.app.compose import Assembly
 from pipeline.app.overview import status_of
 from pipeline.errors import JournalError
@@ -12,7 +13,14 @@ from stages.service.health import Reading
 from state.journal import Journal
 
 
-async def reading_of(assembly: Assembly, journal: Journal, *, poll_seconds: float) -> Reading:
+async def reading_of(
+    assembly: Assembly,
+    journal: Journal,
+    *,
+    poll_seconds: float,
+    canary: Canary | None = None,
+    is_canary_overdue: bool = False,
+) -> Reading:
     """Ready: directory, Dropbox and journal all fine within the last two polls."""
     engine = assembly.engine
     now = assembly.parts.clock.now()
@@ -25,7 +33,14 @@ async def reading_of(assembly: Assembly, journal: Journal, *, poll_seconds: floa
         status = await status_of(journal, now)
     except JournalError as error:
         return Reading(troubles=(*troubles, str(error)))
-    return Reading(troubles=tuple(troubles), values=_values(status, assembly, engine.last_poll_at))
+    values = _values(status, assembly, engine.last_poll_at)
+    if engine.seats is not None:
+        values["seats", ""], values["seats_free", ""] = engine.seats
+    if canary is not None:
+        values["canary_overdue", ""] = is_canary_overdue
+        if canary.arrived_at is not None:
+            values["canary_arrival_timestamp_seconds", ""] = canary.arrived_at.timestamp()
+    return Reading(troubles=tuple(troubles), values=values)
 
 
 def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dict[tuple[str, str], float]:
@@ -34,6 +49,7 @@ def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dic
         ("managed_members", ""): status["managed"],
         ("lag_seconds", ""): status["lag_seconds"],
         ("held_actions", ""): status["pending"]["held"],
+        ("held_sets", ""): len(status["brake"]["sets"]) if status["brake"] else 0,
         ("mails_waiting", ""): status["mails_waiting"],
         ("requests_per_second", ""): pace.get("requests_per_second", 0.0),
         ("requests_sent", ""): pace.get("sent", 0.0),

@@ -41,9 +41,15 @@ class Simulated:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, journal: Journal, *, simulated: bool, outside: Outside, clock: Clock | None = None
+    settings: Settings,
+    journal: Journal,
+    *,
+    simulated: bool,
+    outside: Outside,
+    clock: Clock | None = None,
+    observe: compose.Observe | None = None,
 ) -> AsyncIterator[compose.Assembly]:
-    """An assembly that is closed at the end, whatever happens."""
+    """An assembly that is closed at the end, whatever happens. `observe` is told of every action's outcome."""
     the_clock = clock or SystemClock()
     directory = outside.directory or compose.directory_of(settings, the_clock)
     team = outside.team or compose.team_of(settings, the_clock)
@@ -55,6 +61,7 @@ async def assembled(
         team=SimulatedTeam(team, the_clock) if simulated else team,
         mailer=None if simulated else compose.mailer_of(settings.mail),
         simulated=simulated,
+        observe=observe,
     )
     try:
         yield assembly

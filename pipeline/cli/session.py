@@ -27,15 +27,7 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
     invocation: Invocation = context.obj
     try:
         settings = load(invocation.config, invocation.environ)
-        log.configure(
-            log.LogOptions(
-                # Two processes must not turn one file: only passes, which own the journal, write to it.
-                path=settings.log.path if is_pass else None,
-                level="debug" if invocation.verbose else settings.log.level,
-                format=settings.log.format,
-                to_stderr=is_pass or invocation.verbose,
-            )
-        )
+        configure_log(invocation, settings, is_pass=is_pass)
         code = anyio.run(_caught, body, settings)
     except ConnectorError as error:
         code = complain(error, is_pass=is_pass)
@@ -46,6 +38,18 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
     finally:
         log.close()
     raise SystemExit(shell_status(code))
+
+
+def configure_log(invocation: Invocation, settings: Settings, *, is_pass: bool) -> None:
+    log.configure(
+        log.LogOptions(
+            # Two processes must not turn one file: only passes, which own the journal, write to it.
+            path=settings.log.path if is_pass else None,
+            level="debug" if invocation.verbose else settings.log.level,
+            format=settings.log.format,
+            to_stderr=is_pass or invocation.verbose,
+        )
+    )
 
 
 async def _caught(body: Body, settings: Settings) -> int:

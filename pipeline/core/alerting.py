@@ -31,10 +31,15 @@ class AlertKind(StrEnum):
     SUSPENSION = "suspension"
     RIGHT = "right"
     SKIPPED = "skipped"
+    CANARY = "canary"
+    RELOAD = "reload"
 
 
 EVENTS = frozenset({AlertKind.SUSPENSION})
 """Kinds that happen rather than stand: they are never reported as over."""
+
+BESIDE_PASSES = frozenset({AlertKind.CANARY, AlertKind.RELOAD})
+"""Kinds that no pass looks at: they are over only for whoever judges them by name."""
 
 _URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.NOTICE: 2}
 
@@ -46,6 +51,8 @@ _SEE_MORE = {
     AlertKind.SUSPENSION: "ad-connector explain PERSON",
     AlertKind.RIGHT: "ad-connector check",
     AlertKind.SKIPPED: "ad-connector plan",
+    AlertKind.CANARY: "ad-connector status",
+    AlertKind.RELOAD: "ad-connector check",
 }
 
 
@@ -174,7 +181,8 @@ def _with_history(row: Known) -> Alert:
 
 
 def _was_judged(key: str, judged: Collection[AlertKind] | None) -> bool:
-    return judged is None or kind_of(key) in judged
+    kind = kind_of(key)
+    return kind not in BESIDE_PASSES if judged is None else kind in judged
 
 
 def _merged(alerts: Iterable[Alert]) -> dict[str, Alert]:

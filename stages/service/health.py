@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from pipeline.errors import ConfigurationError
+from stages.service.observations import Observations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,12 @@ _GAUGES = {
     "last_pass_exit_code": ("exit code of the last pass", ""),
     "last_pass_timestamp_seconds": ("when the last pass ended", ""),
     "last_poll_timestamp_seconds": ("when the directory was last read with success", ""),
-    "held_actions": ("actions held by the brake", ""),
+    "held_actions": ("actions that are held: by the brake, or as namesakes", ""),
+    "held_sets": ("sets that the brake holds until approved", ""),
+    "seats": ("seats of the team", ""),
+    "seats_free": ("seats of the team that were free when the last pass began", ""),
+    "canary_arrival_timestamp_seconds": ("when a change of the canary last arrived", ""),
+    "canary_overdue": ("1 when no change of the canary has arrived in time", ""),
     "requests_per_second": ("the present pace towards Dropbox", ""),
     "requests_sent": ("requests sent to Dropbox by this process", ""),
     "requests_refused": ("requests that Dropbox refused for their rate", ""),
@@ -51,13 +57,13 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def serving(listen: str, read: Read) -> AsyncIterator[str]:
+async def serving(listen: str, read: Read, observations: Observations | None = None) -> AsyncIterator[str]:
     """Serves until the context ends; yields the address. ConfigurationError where the port can't be had."""
     host, port = parse_listen(listen)
     application = web.Application()
     application.router.add_get("/healthz", _alive)
     application.router.add_get("/readyz", _ready(read))
-    application.router.add_get("/metrics", _metrics(read))
+    application.router.add_get("/metrics", _metrics(read, observations))
     runner = web.AppRunner(application, access_log=None, handle_signals=False)
     await runner.setup()
     try:
@@ -89,7 +95,9 @@ def _ready(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
     return answer
 
 
-def _metrics(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _metrics(
+    read: Read, observations: Observations | None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         reading = await read()
         registry = CollectorRegistry()
@@ -104,6 +112,7 @@ def _metrics(read: Read) -> Callable[[web.Request], Awaitable[web.Response]]:
         for (name, label), value in reading.values.items():
             gauge = gauges[name].labels(label) if label else gauges[name]
             gauge.set(value)
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = generate_latest(registry) + (observations.exposition() if observations is not None else b"")
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return answer

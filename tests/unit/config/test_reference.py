@@ -77,5 +77,6 @@ log.path log.level log.format
 mail.enabled mail.host mail.port mail.security mail.username mail.password mail.ca_file mail.sender mail.recipients
 mail.repeat_hours
 full_comparison.every_hours
+canary.person canary.every_hours
 service.listen
 """

@@ -1,7 +1,7 @@
-"""The example file and the table of keys, made from the models: one home for keys, defaults and meanings.
+"""The example file, the table of keys and the JSON Schema, made from the models: one home for keys, defaults and meanings.
 
-`python -m config.reference example` and `python -m config.reference table` print them; tests compare
-connector.example.toml and docs/configuration.md with what is printed.
+`python -m config.reference example` (or `table`, `schema`) prints them; tests compare connector.example.toml,
+docs/configuration.md and connector.schema.json with what is printed.
 """
 
 from __future__ import annotations
@@ -75,6 +75,56 @@ def table() -> str:
     return "\n".join(lines).strip() + "\n"
 
 
+def schema() -> str:
+    """The text of connector.schema.json: what editors need to complete keys, show their meaning and mark mistakes.
+
+    Draft 7, which TOML plug-ins of editors read. It is as strict as one key by itself can be judged; rules between keys,
+    files and the forms of addresses are judged by the program only.
+    """
+    properties: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            properties[name] = {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    inner: _schema_of(inner_field) for inner, inner_field in section.model_fields.items()
+                },
+            }
+        else:
+            properties[name] = _schema_of(field)
+    document = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "connector.toml of the Dropbox AD connector",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema_of(field: FieldInfo) -> dict[str, Any]:
+    annotation = field.annotation
+    found: dict[str, Any] = {"type": "string"}
+    if get_origin(annotation) is Literal:
+        found = {"enum": list(get_args(annotation))}
+    elif get_origin(annotation) is tuple:
+        found = {"type": "array", "items": {"type": "string"}}
+    elif annotation is Limit:
+        found = {"type": ["integer", "string"], "minimum": 0}
+    elif annotation in (bool, int, float):
+        found = {"type": "boolean" if annotation is bool else "integer" if annotation is int else "number"}
+        for item in field.metadata:
+            if isinstance(item, annotated_types.Gt):
+                found["exclusiveMinimum"] = item.gt
+            elif isinstance(item, annotated_types.Ge):
+                found["minimum"] = item.ge
+            elif isinstance(item, annotated_types.Le):
+                found["maximum"] = item.le
+    return {**found, "default": field.default, "description": field.description or ""}
+
+
 def _key(section: str, name: str, field: FieldInfo) -> Key:
     extra = field.json_schema_extra
     shown = extra.get("example") if isinstance(extra, dict) else None
@@ -121,10 +171,10 @@ def _toml(value: Any) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints one of the two texts; 2 for a wrong command line."""
-    makers = {"example": example, "table": table}
+    """Prints one of the texts; 2 for a wrong command line."""
+    makers = {"example": example, "table": table, "schema": schema}
     if len(arguments) != 1 or arguments[0] not in makers:
-        sys.stderr.write("usage: python -m config.reference example|table\n")
+        sys.stderr.write("usage: python -m config.reference example|table|schema\n")
         return 2
     sys.stdout.write(makers[arguments[0]]())
     return 0

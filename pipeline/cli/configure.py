@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -23,38 +22,21 @@ from pipeline.errors import ConfigurationError, ConnectorError
 _OPERATION = "setting the connector up"
 
 
-class Part(StrEnum):
-    """What to ask about: a topic, or everything."""
-
-    ALL = "all"
-    DROPBOX = "dropbox"
-    SIMULATION = "simulation"
-    DIRECTORY = "directory"
-    USERS = "users"
-    GROUPS = "groups"
-    LOG = "log"
-    MAIL = "mail"
-
-    @property
-    def topic(self) -> Topic | None:
-        return None if self is Part.ALL else Topic(self.value)
-
-
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector configure users")
     def configure(
         context: typer.Context,
-        part: Annotated[
-            Part | None,
+        topic: Annotated[
+            Topic | None,
             typer.Argument(
-                help="all, dropbox, simulation, directory, users, groups, log or mail; else a menu"
+                help="what to ask about; else a menu, and everything where there is no configuration yet"
             ),
         ] = None,
     ) -> None:
         """Asks for everything, tests each answer as it is given, and writes connector.toml (mode 0600)."""
         invocation: Invocation = context.obj
         try:
-            code = _configure(invocation, part, Terminal())
+            code = _configure(invocation, topic, Terminal())
         except ConnectorError as error:
             code = complain(error, is_pass=False)
         except (Abort, KeyboardInterrupt):
@@ -63,7 +45,7 @@ def register(app: typer.Typer) -> None:
         raise SystemExit(shell_status(code))
 
 
-def _configure(invocation: Invocation, part: Part | None, terminal: Terminal) -> int:
+def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) -> int:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             _OPERATION,
@@ -73,10 +55,10 @@ def _configure(invocation: Invocation, part: Part | None, terminal: Terminal) ->
     original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
     _introduce(terminal, original)
     wizard = Wizard(terminal, original.values, original.file.parent, invocation.environ)
-    if part is None and original.is_there:
+    if topic is None and original.is_there:
         is_wanted = _choose(terminal, wizard)
     else:
-        wizard.ask_about(part.topic if part else None)
+        wizard.ask_about(topic)
         is_wanted = True
     return _finish(terminal, wizard, original) if is_wanted else _give_up(terminal)
 

@@ -1,10 +1,18 @@
 """The example file and the documentation say what the models say."""
 
+import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from config.load import load
-from config.reference import example, keys, main, table
+import fastjsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from config.load import judge, load
+from config.reference import example, keys, main, schema, table
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "config" / "connector.example.toml"
@@ -55,9 +63,78 @@ def test_the_keys_are_those_of_the_interface() -> None:
     assert [f"{key.section}.{key.name}".lstrip(".") for key in keys()] == INTERFACE.split()
 
 
+@pytest.fixture(scope="module")
+def validate() -> Callable[[Any], Any]:
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(json.loads(schema()))
+    return compiled
+
+
+def _is_valid(validate: Callable[[Any], Any], values: Any) -> bool:
+    try:
+        validate(values)
+    except fastjsonschema.JsonSchemaValueException:
+        return False
+    return True
+
+
+def test_the_schema_file_is_what_the_models_make() -> None:
+    file = ROOT / "config" / "connector.schema.json"
+    assert file.read_text(encoding="utf-8") == schema(), "python -m config.reference schema"
+
+
+def test_the_schema_takes_the_example_and_every_default(validate: Callable[[Any], Any]) -> None:
+    validate(tomllib.loads(example()))
+    for key in keys():
+        validate({key.section: {key.name: key.default}} if key.section else {key.name: key.default})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[users]\nsync_gruop = 'x'",
+        "[user]\nsync_group = 'x'",
+        "simulation = 'yes'",
+        "users = 1",
+        "[users]\non_delete = 'explode'",
+        "[mail]\nport = 0",
+        "[mail]\nport = 70000",
+        "[mail]\nport = '25'",
+        "[mail]\nrecipients = 'it@example.test'",
+        "[directory]\npoll_seconds = 0",
+        "[safety]\nmax_leavers = -1",
+        "[dropbox]\nrefresh_token = 7",
+    ],
+)
+def test_the_schema_marks_what_the_models_refuse(validate: Callable[[Any], Any], text: str) -> None:
+    values = tomllib.loads(text)
+    assert not _is_valid(validate, values)
+    (name, item), *_ = values.items()
+    places = {name, *(f"{name}.{key}" for key in item)} if isinstance(item, dict) else {name}
+    assert places & {found for found, _ in judge(values, Path(), {})[1]}
+
+
+_ANY = some.booleans() | some.integers(-5, 100_000) | some.floats(allow_nan=False) | some.text(max_size=5)
+_ANY_OR_LIST = (
+    _ANY | some.lists(some.text(max_size=5), max_size=2) | some.sampled_from(["5%", "remove", "auto"])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(key=some.sampled_from(list(keys())), value=_ANY_OR_LIST)
+def test_the_schema_is_never_stricter_than_the_models(
+    validate: Callable[[Any], Any], key: Any, value: Any
+) -> None:
+    """An editor must not mark what the program takes."""
+    values = {key.section: {key.name: value}} if key.section else {key.name: value}
+    _, faults = judge(values, Path(), {})
+    if f"{key.section}.{key.name}".lstrip(".") not in {found.partition("[")[0] for found, _ in faults}:
+        assert _is_valid(validate, values), values
+
+
 def test_a_wrong_command_line_is_2(capsys: object) -> None:
     assert main([]) == 2
     assert main(["table"]) == 0
+    assert main(["schema"]) == 0
 
 
 INTERFACE = """

@@ -102,8 +102,12 @@ def parse_file_time(text: str) -> datetime | None:
 
 
 def parse_generalized_time(text: str) -> datetime | None:
+    """None for what is no time, such as the month 13."""
     found = _GENERALIZED_TIME.fullmatch(text)
-    return datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if found else None
+    try:
+        return datetime.strptime(found[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC) if found else None
+    except ValueError:
+        return None
 
 
 def kind_of(entry: RawEntry) -> Kind | None:
@@ -135,7 +139,6 @@ def entry_of(raw: RawEntry, email_attribute: str) -> Entry:
             "objectGUID or objectClass is missing",
             "give the service account the right to read all properties of it",
         )
-    rid = raw.text("primarygroupid")
     return Entry(
         guid=guid,
         kind=kind,
@@ -149,7 +152,7 @@ def entry_of(raw: RawEntry, email_attribute: str) -> Entry:
         display_name=raw.text("displayname"),
         disabled=bool(_number(raw, "useraccountcontrol") & _DISABLED),
         account_expires=parse_file_time(raw.text("accountexpires")),
-        primary_group_rid=int(rid) if rid.isdecimal() else None,
+        primary_group_rid=_number(raw, "primarygroupid") or None,
     )
 
 

@@ -55,6 +55,7 @@ def main() -> int:
         "passes": total.passes,
         "deaths": total.deaths,
         "journals_lost": total.journals_lost,
+        "simulated_before": total.foreseen,
         "effects": dict(total.effects),
         "exit_codes": {str(code): count for code, count in sorted(total.codes.items())},
         "changes": dict(total.kinds),

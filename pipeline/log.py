@@ -51,6 +51,7 @@ class Event(StrEnum):
     DRIFT_SEEN = "drift_seen"
     BRAKE_HELD = "brake_held"
     HELD_SET_APPROVED = "held_set_approved"
+    LINK_MOVED = "link_moved"
     ALERT_SENT = "alert_sent"
     ALERT_FAILED = "alert_failed"
     RETRY_PLANNED = "retry_planned"

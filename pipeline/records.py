@@ -115,7 +115,10 @@ class Dirty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """The next state of an action that was on its way, and what goes with it. `job_id`: still in doubt."""
+    """The next state of an action that was on its way, and what goes with it. `job_id`: still in doubt.
+
+    `changes`: the part of an update that this state is about; the rest is decided about afresh.
+    """
 
     action: Action
     state: State
@@ -125,6 +128,7 @@ class Settlement:
     wait: WaitFor | None = None
     member_id: str = ""
     job_id: str = ""
+    changes: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from pipeline.core.transitions import check_transition
@@ -20,6 +21,10 @@ _NOTHING = Profile()
 
 def _profile(text: str) -> Profile:
     return _NOTHING if text == "{}" else Profile(**json.loads(text))
+
+
+def stored(profile: Profile) -> str:
+    return dump({key: value for key, value in asdict(profile).items() if value})
 
 
 def action_of(row: Row) -> Action:
@@ -133,7 +138,7 @@ class Dispatch:
         at = stamp(now)
         await self._database.execute_many(
             "UPDATE action SET state = ?, error = ?, hint = ?, due = ?, wait = ?, settled_at = ?, job_id = ?, "
-            "member_id = CASE WHEN ? = '' THEN member_id ELSE ? END WHERE id = ?",
+            "changes = coalesce(?, changes), member_id = CASE WHEN ? = '' THEN member_id ELSE ? END WHERE id = ?",
             [
                 (
                     one.state.value,
@@ -143,6 +148,7 @@ class Dispatch:
                     one.wait.value if one.wait else None,
                     at if one.state is State.DONE else None,
                     one.job_id,
+                    None if one.changes is None else stored(one.changes),
                     one.member_id,
                     one.member_id,
                     one.action.id,

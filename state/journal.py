@@ -129,6 +129,14 @@ class Journal:
         )
         return [node_of(row) for row in rows]
 
+    async def links_moved_in(self, pass_id: int) -> list[Json]:
+        """Lines about accounts that passed to a namesake in this pass; those of the new holders."""
+        rows = await self.database.fetch(
+            "SELECT * FROM log WHERE kind = 'link' AND cause = 'approved' AND pass_id = ? ORDER BY seq",
+            (pass_id,),
+        )
+        return [line for line in map(_line, rows) if "from" in line["detail"]]
+
     async def last_seq(self) -> int:
         return int(await self.database.value("SELECT coalesce(max(seq), 0) FROM log") or 0)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 
+from pipeline.core.namesake import HELD_KIND
 from pipeline.core.transitions import check_transition
 from pipeline.model import OPEN_STATES, Action, ActionKind, Profile, State, WaitFor, Wanted
 from pipeline.records import HeldRecord
 from state.database import Row, dump, moment, stamp
-from state.dispatch import OPEN, Dispatch, action_of
+from state.dispatch import OPEN, Dispatch, action_of, stored
 from state.mirror import chunks, marks
 
 
@@ -145,7 +145,7 @@ class Outbox(Dispatch):
                 state.value,
                 email,
                 member_id,
-                _stored(wanted.changes),
+                stored(wanted.changes),
                 wanted.reason,
                 wanted.cause,
                 pass_id,
@@ -155,7 +155,7 @@ class Outbox(Dispatch):
                 stamp(seen_at) if seen_at else None,
                 stamp(now),
                 int(approved),
-                _stored(before),
+                stored(before),
             ),
         )
 
@@ -192,19 +192,11 @@ class Outbox(Dispatch):
             "INSERT INTO held_set VALUES (?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (hash) DO UPDATE SET at = excluded.at, "
             "wanted = excluded.wanted, limit_text = excluded.limit_text, clusters = excluded.clusters, items = excluded.items, "
             "approved_at = NULL",
-            (
-                held.hash,
-                held.kind,
-                stamp(held.at),
-                held.wanted,
-                held.limit_text,
-                dump(held.clusters),
-                dump(held.items),
-            ),
+            _held_row(held),
         )
 
     async def standing_held_sets(self) -> list[HeldRecord]:
-        """The newest set of each kind of which something is still held."""
+        """The newest set of each kind of which something is still held, and every namesake's claim."""
         rows = await self._database.fetch("SELECT * FROM held_set WHERE approved_at IS NULL ORDER BY at DESC")
         held = {
             (row[0], row[1])
@@ -216,7 +208,9 @@ class Outbox(Dispatch):
         newest: dict[tuple[str, str], HeldRecord] = {}
         for row in rows:
             one = _held_of(row)
-            if held.intersection(one.items):
+            if one.kind == HELD_KIND:
+                newest[(one.kind, one.hash)] = one
+            elif held.intersection(one.items):
                 # Of memberships each group may be held by itself.
                 groups = {item.partition("/")[0] for item, _ in one.items if "/" in item}
                 newest.setdefault((one.kind, groups.pop() if len(groups) == 1 else ""), one)
@@ -246,6 +240,25 @@ class Outbox(Dispatch):
         )
         return count
 
+    async def claims(self) -> list[HeldRecord]:
+        """Of namesakes on accounts, those that wait for an approval and those that have it; the oldest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM held_set WHERE kind = ? ORDER BY at, hash", (HELD_KIND,)
+        )
+        return [_held_of(row) for row in rows]
+
+    async def offer(self, claim: HeldRecord) -> None:
+        """Shows a namesake's claim; one that stands already stays as it is, with its approval."""
+        await self._database.execute(
+            "INSERT OR IGNORE INTO held_set VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", _held_row(claim)
+        )
+
+    async def withdraw(self, hashes: Iterable[str]) -> None:
+        """Claims that no longer hold, or are met: their approval is void."""
+        await self._database.execute_many(
+            "DELETE FROM held_set WHERE hash = ? AND kind = ?", ((one, HELD_KIND) for one in hashes)
+        )
+
     async def counts_done_since(self, since: datetime) -> Mapping[str, int]:
         """Actions that were settled as done since the pass began, by kind."""
         rows = await self._database.fetch(
@@ -255,8 +268,16 @@ class Outbox(Dispatch):
         return {row["kind"]: row["number"] for row in rows}
 
 
-def _stored(profile: Profile) -> str:
-    return dump({key: value for key, value in asdict(profile).items() if value})
+def _held_row(held: HeldRecord) -> tuple[str | int, ...]:
+    return (
+        held.hash,
+        held.kind,
+        stamp(held.at),
+        held.wanted,
+        held.limit_text,
+        dump(held.clusters),
+        dump(held.items),
+    )
 
 
 def _held_of(row: Row) -> HeldRecord:

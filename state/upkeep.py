@@ -122,7 +122,7 @@ async def compact(journal: Journal, before: datetime) -> Mapping[str, int]:
             "DELETE FROM alert WHERE is_open = 0 AND last_seen_at < ?", (limit,)
         )
         counts["held sets"] = await database.execute(
-            "DELETE FROM held_set WHERE at < ? AND NOT EXISTS (SELECT 1 FROM action WHERE state = 'held')",
+            "DELETE FROM held_set WHERE at < ? AND kind <> 'namesake' AND NOT EXISTS (SELECT 1 FROM action WHERE state = 'held')",
             (limit,),
         )
         counts["objects"] = await journal.mirror.forget_unused()

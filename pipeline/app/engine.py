@@ -127,7 +127,10 @@ class Engine:
             ]
             settling = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.SETTLING)
             retries = await self._journal.outbox.in_state(State.RETRY)
+            notes = await self._journal.notes()
         waiting = {action.guid for action in settling}
+        # Somebody's account that a namesake claims is offered once the leaving has held.
+        waiting |= {note.guid for note in notes if note.kind is NoteKind.NAMESAKE}
         if self._parts.poller.is_blocked:
             unconfirmed = [node for node in unconfirmed if node.left_how != "absent"]
         moments = [self._settled_at(node) for node in unconfirmed if node.guid in waiting]
@@ -364,6 +367,9 @@ class Engine:
                 detail=note.detail,
             )
         state.plan.news.clear()
+        for claim in state.plan.moved:
+            logger().warning(Event.LINK_MOVED, approved=claim.digest, detail=claim.describe())
+        state.plan.moved.clear()
         await self._give_seats(state)
         if await parts.planner.release(state.plan, selection):
             _log_held(state.plan.held)
@@ -502,6 +508,7 @@ class Engine:
                     held=await outbox.in_state(State.HELD),
                     no_seat=await outbox.in_state(State.WAITING, wait=WaitFor.SEAT),
                     notes=await self._journal.notes(),
+                    claims=[one for one in await outbox.claims() if one.approved_at is None],
                 )
             code = exit_code(state, standing)
             alerts = alerts_of(state, standing, code)

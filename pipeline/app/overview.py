@@ -47,6 +47,8 @@ async def status_of(journal: Journal, now: datetime) -> Json:
             if moment is not None
         ]
         held_sets = await journal.outbox.standing_held_sets()
+        claims = [one for one in await journal.outbox.claims() if one.approved_at is None]
+        counts[State.HELD.value] = counts.get(State.HELD.value, 0) + len(claims)
         newest = await journal.outbox.newest_done(LAG_SAMPLE)
         next_due = await journal.outbox.next_due()
         return {

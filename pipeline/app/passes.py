@@ -121,6 +121,17 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
         }
         for one in summary.held
     ]
+    held_sets += [
+        {
+            "hash": one.hash,
+            "kind": one.kind,
+            "count": one.wanted,
+            "limit": one.limit_text,
+            "clusters": [],
+            "actions": [],
+        }
+        for one in summary.standing.claims
+    ]
     skipped = [
         {"email": node.entry.email, "guid": guid, "dn": node.entry.dn, "reason": reason}
         for guid, (node, reason) in sorted(

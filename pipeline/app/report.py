@@ -15,6 +15,7 @@ from pipeline.core.exits import ExitCode, final_code
 from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import ConnectorError
 from pipeline.model import Action, Alert, Severity
+from pipeline.records import HeldRecord
 from stages.dropbox.applier import ApplyReport
 from stages.groups.planner import GroupReport
 from stages.people.planner import PlanReport, Selection
@@ -50,6 +51,7 @@ class Standing:
     held: Sequence[Action]
     no_seat: Sequence[Action]
     notes: Sequence[Note]
+    claims: Sequence[HeldRecord] = ()  # of namesakes, waiting for an approval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,8 @@ def exit_code(state: PassState, standing: Standing) -> ExitCode:
 _NOTE_TITLES = {
     NoteKind.NAMESAKE: (
         "held: namesakes",
-        "an account with its files must not pass to a namesake unseen; see `explain`",
+        "if it is the same human being, `ad-connector approve HASH` as shown moves the account with its files; if not, give "
+        "the new person another e-mail. Do nothing, and nothing happens to the account",
     ),
     NoteKind.FOREIGN_ID: (
         "members with another system's external id",

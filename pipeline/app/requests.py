@@ -7,6 +7,7 @@ from datetime import datetime
 from pipeline.app.compose import Assembly
 from pipeline.app.reversal import plan_undo, write_undo
 from pipeline.app.selected import outcome_of_rows, parse_plan, select_person, select_rows
+from pipeline.core.namesake import HELD_KIND
 from pipeline.errors import ControlError
 from pipeline.log import Event, logger
 from pipeline.model import Json
@@ -30,14 +31,19 @@ async def approve(journal: Journal, prefix: str, now: datetime) -> Json:
             raise ControlError(
                 "approve a held set", cause, "copy the whole hash from the alert, `plan` or `status`"
             )
-        count = await journal.outbox.approve(found[0], now)
-        detail = {"hash": found[0].hash, "released": count, "shown": len(found[0].items)}
+        held = found[0]
+        count, shown = await journal.outbox.approve(held, now), len(held.items)
+        if held.kind == HELD_KIND:
+            # One account and two persons; whether what was shown still holds is for the next decision to say.
+            count = shown = 1
+            await journal.mark_dirty(sorted(guid for guid, _ in held.items), "retry", now)
+        detail = {"hash": held.hash, "released": count, "shown": shown}
         await journal.append(
-            [{"kind": "action", "state": "approved", "cause": f"approve {found[0].hash}", "detail": detail}],
+            [{"kind": "action", "state": "approved", "cause": f"approve {held.hash}", "detail": detail}],
             now,
         )
     logger().info(Event.HELD_SET_APPROVED, **detail)
-    return detail
+    return {**detail, "what": held.limit_text if held.kind == HELD_KIND else ""}
 
 
 async def retry(journal: Journal, person: str, now: datetime, *, failed: bool) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.app.explanation import nesting_of
@@ -94,6 +94,7 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
     """ControlError for a pass that did nothing, or that is not known."""
     async with journal.reading():
         done = await journal.outbox.done_in_pass(pass_id)
+        moved = await journal.links_moved_in(pass_id)
     actions = [one for one in done if not one.group_guid]
     if done and not actions:
         raise ControlError(
@@ -101,13 +102,24 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
             f"pass {pass_id} changed groups only, and groups follow the directory",
             "change the groups in the directory",
         )
+    if moved and not actions:
+        raise ControlError("undo a pass", "; ".join(map(_kept, moved)), _GIVE_BACK)
     if not actions:
         raise ControlError(
             "undo a pass",
             f"pass {pass_id} is not known or changed nothing",
             "see `ad-connector journal show` for passes",
         )
-    return reverse(pass_id, actions, now)
+    reversal = reverse(pass_id, actions, now)
+    lost = [f"{_kept(line)}; {_GIVE_BACK}" for line in moved]
+    return replace(reversal, lost=(*lost, *reversal.lost))
+
+
+_GIVE_BACK = "to give it back, put the earlier person into the sync group with this e-mail in place of the new one, and approve that"
+
+
+def _kept(line: Json) -> str:
+    return f"{line['email']}: the account passed from {line['detail']['who']} to another person by an approval, and stays there"
 
 
 async def write_undo(journal: Journal, reversal: Reversal, pass_id: int, now: datetime) -> Json:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.core.exits import ExitCode
+from pipeline.core.namesake import HELD_KIND
 from pipeline.model import Json
 from pipeline.redaction import escaped
 
@@ -32,6 +33,10 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
     else:
         console.print("No action: the team is as the directory wants it.")
     for held in plan["held"]:
+        if held["kind"] == HELD_KIND:
+            console.print(f"\n[bold]Held, a namesake:[/] {_cell(held['limit'])}")
+            console.print(f"  let it pass: ad-connector approve {held['hash']}")
+            continue
         console.print(
             f"\n[bold]Held by the brake:[/] {held['count']} {_cell(held['kind'])} ({_cell(held['limit'])})"
         )
@@ -108,6 +113,10 @@ def status_table(status: Json, console: Console | None = None) -> None:
         table.add_row("brake", "nothing held")
     else:
         for held in brake["sets"]:
+            if held["kind"] == HELD_KIND:
+                text = f"{_cell(held['limit'])}: ad-connector approve {held['hash']}"
+                table.add_row("namesake held", text)
+                continue
             table.add_row(
                 "brake", f"{held['count']} {_cell(held['kind'])} held: ad-connector approve {held['hash']}"
             )

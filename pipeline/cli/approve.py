@@ -13,6 +13,7 @@ from pipeline import control
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError, ControlError
 from pipeline.model import Json
+from pipeline.redaction import escaped
 from state import lock
 from state.journal import Journal
 
@@ -35,6 +36,11 @@ def register(app: typer.Typer) -> None:
                 return await requests.approve(journal, digest, datetime.now(UTC))
 
             reply = await asked(settings, {"command": "approve", "hash": digest}, alone)
+            if reply.get("what"):
+                typer.echo(
+                    f"approved: {escaped(reply['what'])}. The next pass moves it, if all of this still holds then."
+                )
+                return 0
             typer.echo(
                 f"{reply['released']} of {reply['shown']} released; those no longer wanted stay out. The next pass sends them."
             )

@@ -21,6 +21,7 @@ class How(StrEnum):
     EXTERNAL_ID = "external_id"
     LEGACY = "legacy"
     EMAIL = "email"
+    APPROVED = "approved"  # the link of another person, moved by `approve`: see namesake.py
     NONE = "none"
 
 

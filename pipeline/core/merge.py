@@ -20,18 +20,30 @@ class Merge:
 def merge(open_actions: Sequence[Action], wanted: Sequence[Wanted], *, person_changed: bool) -> Merge:
     """Keeps the longest common beginning, so that one person's actions stay in order by their ids.
 
+    A failed action that is wanted again stays as it is wherever it stands in that order.
+
     A failed action that is wanted again stays failed until the person changes: repeating a permanent
     refusal on every pass would be noise.
     """
     keep: list[Action] = []
+    # What has failed leaves nowhere, and holds no place in the order.
+    failed = [one for one in open_actions if one.state is State.FAILED and not person_changed]
+    for want in wanted:
+        if (standing := next((one for one in failed if _is_same(one, want)), None)) is not None:
+            keep.append(standing)
+            failed.remove(standing)
+            wanted = [one for one in wanted if one is not want]
+    open_actions = [one for one in open_actions if one not in keep]
+    place = 0
     for action, want in zip(open_actions, wanted, strict=False):
-        if not _is_same(action, want) or (action.state is State.FAILED and person_changed):
+        if not _is_same(action, want) or action.state is State.FAILED:
             break
-        keep.append(action)
-    rest = open_actions[len(keep) :]
+        place += 1
+    keep += open_actions[:place]
+    rest, wanted = open_actions[place:], wanted[place:]
     # An approval is for what was shown: another address under the same name was not.
     approved = {(action.kind, action.changes.email) for action in rest if action.approved}
-    inserts = tuple((want, (want.kind, want.changes.email) in approved) for want in wanted[len(keep) :])
+    inserts = tuple((want, (want.kind, want.changes.email) in approved) for want in wanted)
     return Merge(tuple(keep), tuple(rest), inserts)
 
 

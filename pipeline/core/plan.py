@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pipeline.core.identity import LEGACY_PREFIX, How, Match
 from pipeline.core.mapping import Mapped, changes, identity_in
+from pipeline.core.namesake import Claim, name_of
 from pipeline.model import ActionKind, Member, Profile, Status, WaitFor, Wanted
 from pipeline.records import Link, Node, Pin
 
@@ -47,6 +48,7 @@ class Subject:
 
     `scope_path`: names of the groups that lead to the person. `duplicate_of`: another listed person with the
     same e-mail. `pin`: an `undo` stands until the directory changes the person. `claimed_by`: another, listed person who carries the e-mail of this person's member.
+    `claim`: this person carries the e-mail of the member of somebody who is known. `parked_email`: an address that was refused, or that the brake holds.
     """
 
     node: Node
@@ -56,6 +58,8 @@ class Subject:
     excluded: str = ""
     duplicate_of: str = ""
     claimed_by: str = ""
+    claim: Claim | None = None
+    parked_email: str = ""
     pin: Pin | None = None
     scope_path: tuple[str, ...] = ()
 
@@ -97,6 +101,7 @@ class Decision:
     """`adopt`: link the person to this member, and how it was found. `skipped`: why nothing is done.
 
     `look_again`: a moment at which the answer changes without any event (expiry, another welcome mail).
+    `claim`: the namesake's claim that waits for an approval.
     """
 
     wanted: tuple[Wanted, ...] = ()
@@ -104,6 +109,7 @@ class Decision:
     skipped: str = ""
     notes: tuple[Note, ...] = ()
     look_again: datetime | None = None
+    claim: Claim | None = None
 
 
 def is_disabled(node: Node, policy: Policy, now: datetime) -> bool:
@@ -118,7 +124,9 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
     if subject.excluded:
         return Decision(skipped=f"excluded: {subject.excluded}")
     if subject.match.rival:
-        return _held_namesake(subject)
+        if subject.claim is None or not subject.claim.is_released:
+            return _held_namesake(subject)
+        subject = _moved(subject, subject.claim)
     member = subject.match.member
     if subject.pin is not None and subject.link is not None:
         return _undone(subject.pin, member)
@@ -191,11 +199,7 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
         wanted = replace(wanted, email="")
         notes += (_duplicate_note(subject),)
     differs = changes(wanted, member)
-    update = (
-        (Wanted(kind=ActionKind.UPDATE, reason=_difference(differs, member), changes=differs),)
-        if differs != Profile()
-        else ()
-    )
+    update = _updates(differs, member, subject.parked_email)
     match member.status:
         case Status.INVITED:
             return _invited(subject, member, differs, notes, policy=policy, now=now)
@@ -217,6 +221,18 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
             return Decision(wanted=(Wanted(kind=ActionKind.RECOVER, reason=reason), *update), notes=notes)
         case Status.UNKNOWN:
             return Decision(notes=notes)
+
+
+def _updates(differs: Profile, member: Member, parked_email: str) -> tuple[Wanted, ...]:
+    """One request for everything, but for an address that stands refused or held: the rest must not wait for it."""
+    parts = [differs]
+    if differs.email and differs.email == parked_email:
+        parts = [replace(differs, email=""), Profile(email=differs.email)]
+    return tuple(
+        Wanted(kind=ActionKind.UPDATE, reason=_difference(part, member), changes=part)
+        for part in parts
+        if part != Profile()
+    )
 
 
 def _invite(subject: Subject) -> Decision:
@@ -289,12 +305,23 @@ def _external_id(subject: Subject, member: Member, policy: Policy) -> tuple[str,
         or subject.match.how is How.LEGACY
         or present == f"{LEGACY_PREFIX}{subject.node.entry.sid}"
         or identity_in(present, policy.external_id_format)
+        or (_is_of_predecessor(subject.link, present) and policy.adopt_legacy)
         or policy.overwrite_foreign_ids
     )
     if replaceable:
         return ours, ()
     detail = "carries another system's external id; set external_id.overwrite_foreign to replace it"
     return "", (_note(subject, NoteKind.FOREIGN_ID, detail),)
+
+
+def _is_of_predecessor(link: Link | None, external_id: str) -> bool:
+    """The original connector's id of the person from whom an approval took the account."""
+    return (
+        link is not None
+        and link.how == How.APPROVED
+        and external_id == link.old_external_id
+        and external_id.startswith(LEGACY_PREFIX)
+    )
 
 
 # --- out -----------------------------------------------------------------------------------------------
@@ -385,12 +412,36 @@ def _undone(pin: Pin, member: Member | None) -> Decision:
 # --- held ----------------------------------------------------------------------------------------------
 
 
-def _held_namesake(subject: Subject) -> Decision:
-    detail = (
-        f"has the e-mail of a member that belongs to another person ({subject.match.rival}); nothing is done"
+def _moved(subject: Subject, claim: Claim) -> Subject:
+    """The claimant as the holder of the account: an approval moved the link. A suspension of ours stays one of ours."""
+    link = replace(
+        claim.link,
+        guid=subject.node.guid,
+        how=How.APPROVED.value,
+        old_external_id=claim.member.external_id,
+        welcomes=0,
     )
+    match_ = Match(member=claim.member, how=How.APPROVED)
+    return replace(subject, match=match_, link=link, pin=None)
+
+
+def _held_namesake(subject: Subject) -> Decision:
+    claim = subject.claim
+    if claim is None:
+        detail = (
+            f"has the e-mail of a member that carries the id of somebody unknown here ({subject.match.rival}); "
+            "nothing is done until that id is taken off the member, or the e-mail changes"
+        )
+    elif claim.obstacle:
+        detail = f"has the e-mail of the account of {name_of(claim.holder)}, who is {claim.obstacle}; nothing is done"
+    else:
+        detail = f"held: `ad-connector approve {claim.digest}` moves the account with its files: {claim.describe()}"
     note = _note(subject, NoteKind.NAMESAKE, detail)
-    return Decision(skipped="held: a namesake; the member belongs to another person", notes=(note,))
+    return Decision(
+        skipped=f"held: a namesake; {detail.removeprefix('held: ')}",
+        notes=(note,),
+        claim=claim if claim is not None and not claim.obstacle else None,
+    )
 
 
 def _held_for_namesake(subject: Subject) -> Decision:

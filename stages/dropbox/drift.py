@@ -5,11 +5,13 @@ The event log is a hint: unsorted, without ids, of unknown latency. The full com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pipeline.journal_port import Journal
 from pipeline.model import TeamEvent
 from pipeline.ports import Clock, Team
+from stages.dropbox.settling import was_refused_an_address
 
 OVERLAP = timedelta(minutes=5)
 """The first look goes back this far: an event may be logged later than it happened."""
@@ -46,9 +48,11 @@ class DriftWatcher:
                     groups = {event.group_id for event in foreign if event.group_id}
                     count = await self._journal.groups.doubt(sorted(groups))
                 else:
-                    guids = await self._concerned(foreign)
-                    await self._journal.mark_dirty(guids, "drift", self._clock.now())
-                    count = len(guids)
+                    linked, waiting, refused = await self._concerned(foreign)
+                    now = self._clock.now()
+                    await self._journal.mark_dirty(sorted(linked | waiting), "drift", now)
+                    await self._journal.mark_dirty(sorted(refused), "retry", now)
+                    count = len(linked | waiting)
                 if page.reset_to is not None:
                     # The log starts anew from there: what it can't tell any more, a comparison finds.
                     cursor, since = "", page.reset_to
@@ -61,10 +65,22 @@ class DriftWatcher:
                 break
         return marked
 
-    async def _concerned(self, events: list[TeamEvent]) -> list[str]:
-        """The linked persons behind these events; everybody else is not looked at."""
+    async def _concerned(self, events: Sequence[TeamEvent]) -> tuple[set[str], set[str], set[str]]:
+        """The linked persons behind these events; the listed ones whose address somebody may have given up by them; and
+
+        those of them who were refused that address. Everybody else is not looked at.
+        """
+        journal = self._journal
         ids = {event.member_id for event in events if event.member_id}
-        emails = {event.email for event in events if event.email and not event.member_id}
-        for members in (await self._journal.members.by_email(sorted(emails))).values():
+        emails = {event.email for event in events if event.email}
+        unnamed = {event.email for event in events if event.email and not event.member_id}
+        for members in (await journal.members.by_email(sorted(unnamed))).values():
             ids |= {member.member_id for member in members}
-        return sorted((await self._journal.links.holders(sorted(ids))).values())
+        linked = set((await journal.links.holders(sorted(ids))).values())
+        # What such a member showed before is the address that may be free now.
+        emails |= {member.email for member in (await journal.members.by_id(sorted(ids))).values()}
+        same = await journal.mirror.listed_with_email(sorted(emails - {""}))
+        waiting = {guid for guids in same.values() for guid in guids} - linked
+        actions = await journal.outbox.open_of(sorted(waiting))
+        refused = {guid for guid, of_person in actions.items() if any(map(was_refused_an_address, of_person))}
+        return linked, waiting, refused

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.core.mapping import check_external_id_format, identity_in
 from pipeline.journal_port import Journal
-from pipeline.model import Kind
+from pipeline.model import Kind, State, Status
 from pipeline.ports import Clock, Team
 from pipeline.records import Link
+from stages.dropbox.settling import was_refused_an_address
 
 LookUp = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 """Takes GUIDs that only external ids name; answers which of them this domain shows, alive or as a tombstone."""
@@ -37,8 +38,29 @@ class Reconciler:
             linked = await self._journal.links.all_guids()
             listed = [node.guid for node in await self._journal.mirror.listed_users()]
             await self._journal.mark_dirty(sorted({*linked, *listed}), "comparison", now)
+            await self._journal.mark_dirty(await self._freed(), "retry", now)
             await self._journal.put("compared_at", now.isoformat())
         return count
+
+    async def _freed(self) -> list[str]:
+        """Persons who were refused an address that nobody else on the team has now; somebody outside may have given it up."""
+        refused = [
+            action
+            for action in await self._journal.outbox.in_state(State.FAILED)
+            if was_refused_an_address(action)
+        ]
+        present = await self._journal.members.by_email(sorted({action.changes.email for action in refused}))
+        return sorted(
+            {
+                action.guid
+                for action in refused
+                if not any(
+                    member.member_id != action.member_id
+                    and (member.status is not Status.REMOVED or member.recoverable)
+                    for member in present.get(action.changes.email, ())
+                )
+            }
+        )
 
     async def _rebuild_links(self, look_up: LookUp) -> None:
         """The links survive the loss of the journal, but only for ids that this domain knows (behaviour.md §3)."""

@@ -11,6 +11,7 @@ from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Member, Outcome, Profile, State, Status, Verdict, WaitFor
 from pipeline.ports import Clock
 from pipeline.records import Link, Settlement
+from stages.dropbox.classify import ADDRESS_TAGS
 
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 3600.0
@@ -168,9 +169,12 @@ class Settler:
                 page.lines.append((action, "stale", f"decided again; {reason}"))
                 return
             case _:
-                _move(page, action, State.FAILED, error=tag, hint=hint)
+                refused = _refused_part(action, tag)
+                _move(page, action, State.FAILED, error=tag, hint=hint, changes=refused)
                 page.abandoned.append(action)
                 page.lines.append((action, "failed", reason))
+                if refused is not None:
+                    page.dirty.append(action.guid)  # the names need not wait for the address
         page.rows.append(_log_row(action, outcome, outcome.verdict.value))
 
     # --- all of them
@@ -218,6 +222,18 @@ class Settler:
         return delay * (0.75 + 0.5 * self._jitter())
 
 
+def was_refused_an_address(action: Action) -> bool:
+    """Whether it stands as failed because somebody else has the e-mail, or Dropbox does not let it be given."""
+    return action.state is State.FAILED and bool(action.changes.email) and action.error in ADDRESS_TAGS
+
+
+def _refused_part(action: Action, tag: str) -> Profile | None:
+    """Of an update that was refused for its e-mail and has more to set: the e-mail alone. Else None."""
+    email = Profile(email=action.changes.email)
+    is_split = action.kind is ActionKind.UPDATE and tag in ADDRESS_TAGS and action.changes != email
+    return email if is_split and email.email else None
+
+
 def _move(
     page: _Page,
     action: Action,
@@ -229,6 +245,7 @@ def _move(
     wait: WaitFor | None = None,
     member_id: str = "",
     job_id: str = "",
+    changes: Profile | None = None,
 ) -> None:
     page.settlements.append(
         Settlement(
@@ -240,6 +257,7 @@ def _move(
             wait=wait,
             member_id=member_id,
             job_id=job_id,
+            changes=changes,
         )
     )
 

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.core.brake import BrakePolicy, HeldSet
 from pipeline.core.exclusion import Exclusions
-from pipeline.core.identity import LEGACY_PREFIX, Candidates, match
+from pipeline.core.identity import How
 from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
+from pipeline.core.namesake import Claim
 from pipeline.core.nesting import Nesting
-from pipeline.core.plan import Decision, Note, Policy, Subject, decide, label_of
+from pipeline.core.plan import Decision, Note, Policy, Subject, decide
 from pipeline.core.settle import is_under_way
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
 from pipeline.ports import Clock, Team
-from pipeline.records import Dirty, Link, Node, Pin
+from pipeline.records import Dirty, Link, Node
+from stages.people.claims import Claims
+from stages.people.facts import FactReader
 from stages.people.member_reader import MemberReader
 from stages.people.release import Release
 
@@ -59,26 +62,7 @@ class PlanReport:
     news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """Everything that the decisions of one batch read, as it stands in one transaction."""
-
-    nodes: Mapping[str, Node]
-    links: Mapping[str, Link]
-    mapped: Mapping[str, Mapped]
-    linked: Mapping[str, Member]
-    by_external: Mapping[str, Sequence[Member]]
-    by_email: Mapping[str, Sequence[Member]]
-    holders: Mapping[str, str]
-    same_email: Mapping[str, Sequence[str]]
-    at_home: frozenset[
-        str
-    ]  # people who share an e-mail with a leaver's account, and have an account of their own
-    open_actions: Mapping[str, Sequence[Action]]
-    pins: Mapping[str, Pin]
-    labels: Mapping[str, str]
+    moved: list[Claim] = field(default_factory=list)  # approved, and met by this pass
 
 
 class Planner:
@@ -86,6 +70,10 @@ class Planner:
         self._journal = journal
         self._clock = clock
         self._options = options
+        self._claims = Claims(journal)
+        self._facts = FactReader(
+            journal, policy=options.policy, exclusions=options.exclusions, map_node=self._map
+        )
         self._release = Release(journal, clock, options.brake)
         self._reader = MemberReader(
             team, journal, map_node=self._map, adopts_legacy=options.policy.adopt_legacy
@@ -159,7 +147,7 @@ class Planner:
         now = self._clock.now()
         journal = self._journal
         async with journal.transaction():
-            facts = await self._facts([mark.guid for mark in marks])
+            facts = await self._facts.gather([mark.guid for mark in marks], now)
             under_way = {
                 guid
                 for guid, actions in facts.open_actions.items()
@@ -170,7 +158,15 @@ class Planner:
             timers: dict[str, datetime | None] = {}
             notes: list[Note] = []
             report.touched.update(mark.guid for mark in marks)
+            # Approved claims first: what else is decided here must not be about an account that has just changed hands.
+            first = facts.claims.approved_claimants
+            marks.sort(key=lambda mark: mark.guid not in first)
+            moved: set[str] = set()  # both persons, and the member, of links that were moved
+            left: set[str] = set()
+            decided: list[Dirty] = []
             for mark in marks:
+                if mark.guid in moved:
+                    continue  # looked at afresh in the next round
                 node = facts.nodes.get(mark.guid)
                 actions = facts.open_actions.get(mark.guid, ())
                 report.skipped.pop(mark.guid, None)
@@ -183,133 +179,51 @@ class Planner:
                     if node is not None and node.entry.kind not in (Kind.GROUP, Kind.OTHER):
                         report.skipped[mark.guid] = (node, reason)
                     await journal.outbox.supersede(actions, now)
+                    await self._claims.judge(mark.guid, None, facts.claims, now)
+                    decided.append(mark)
                     continue
-                subject = self._subject(node, facts, nesting)
+                subject = self._facts.subject(node, facts, nesting)
+                claim = subject.claim if subject.claim is not None and subject.claim.is_released else None
+                if claim is not None and claim.member.member_id in moved:
+                    continue
+                if claim is not None and (busy := await self._claims.under_way_of(claim)):
+                    left.add(mark.guid)
+                    report.deferred = report.deferred or _is_being_sent({claim.holder.guid: busy})
+                    continue
                 decision = decide(subject, self._options.policy, now)
+                if decision.adopt is not None and decision.adopt[1] is How.APPROVED:
+                    assert claim is not None
+                    await self._claims.move(claim, pass_id, now)
+                    report.moved.append(claim)
+                    report.touched.add(claim.holder.guid)
+                    moved |= {claim.holder.guid, claim.member.member_id}
                 await self._write(pass_id, mark, subject, decision, actions, now)
+                await self._claims.judge(mark.guid, decision.claim, facts.claims, now)
+                claimants = facts.claims.claimants_of(mark.guid)
+                if not node.listed and subject.match.member is not None:
+                    claimants |= set(facts.same_email.get(subject.match.member.email, ())) - facts.at_home
+                await self._claims.look_at_claimants(claimants - {one.guid for one in marks}, now)
+                decided.append(mark)
                 timers[mark.guid] = decision.look_again
                 notes += decision.notes
                 if decision.skipped and (node.listed or subject.link is not None):
                     report.skipped[mark.guid] = (node, decision.skipped)
             await journal.set_timers(timers)
-            told = await journal.notes_of([mark.guid for mark in marks])
+            guids = [mark.guid for mark in decided]
+            told = await journal.notes_of(guids)
             report.news += [note for note in notes if note not in told]
-            await journal.set_notes([mark.guid for mark in marks], notes)
-            await journal.clear_dirty(marks)
-        return under_way
+            await journal.set_notes(guids, notes)
+            await journal.clear_dirty(decided)
+        return under_way | left
 
     async def preview(
         self, guids: Sequence[str], nesting: Nesting, now: datetime
     ) -> list[tuple[Subject, Decision]]:
         """What would be decided about these persons from what the journal knows; reads and changes nothing else."""
         async with self._journal.reading():
-            facts = await self._facts(guids)
-        subjects = [self._subject(node, facts, nesting) for node in facts.nodes.values()]
+            facts = await self._facts.gather(guids, now)
+        subjects = [self._facts.subject(node, facts, nesting) for node in facts.nodes.values()]
         return [(subject, decide(subject, self._options.policy, now)) for subject in subjects]
-
-    async def _facts(self, guids: Sequence[str]) -> _Facts:
-        journal = self._journal
-        nodes = await journal.mirror.nodes(guids)
-        links = await journal.links.of(guids)
-        mapped = {guid: self._map(node) for guid, node in nodes.items()}
-        linked = await journal.members.by_id(link.member_id for link in links.values())
-        external_ids = {one.profile.external_id for one in mapped.values()} | {
-            f"{LEGACY_PREFIX}{node.entry.sid}" for node in nodes.values() if node.entry.sid
-        }
-        by_external = await journal.members.by_external_id(sorted(external_ids - {""}))
-        member_emails = {member.email for member in linked.values()}
-        emails = sorted(({one.profile.email for one in mapped.values()} | member_emails) - {""})
-        by_email = await journal.members.by_email(emails)
-        candidates = {
-            member.member_id for members in (*by_external.values(), *by_email.values()) for member in members
-        }
-        holders = await journal.links.holders(sorted(candidates))
-        same_email = await journal.mirror.listed_with_email(emails)
-        others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
-        others |= {guid for group in same_email.values() for guid in group if guid not in nodes}
-        claimed = {linked[link.member_id].email for link in links.values() if link.member_id in linked}
-        own_links = await journal.links.of(
-            sorted({guid for email in claimed for guid in same_email.get(email, ())})
-        )
-        own_members = await journal.members.by_id(link.member_id for link in own_links.values())
-        labels = {guid: label_of(node) for guid, node in (await journal.mirror.nodes(sorted(others))).items()}
-        return _Facts(
-            nodes=nodes,
-            links=links,
-            mapped=mapped,
-            linked=linked,
-            by_external=by_external,
-            by_email=by_email,
-            holders=holders,
-            same_email=same_email,
-            at_home=frozenset(
-                guid
-                for guid, link in own_links.items()
-                if (own := own_members.get(link.member_id)) is not None and own.status is not Status.REMOVED
-            ),
-            open_actions=await journal.outbox.open_of(guids),
-            pins=await journal.pins(guids),
-            labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
-        )
-
-    def _subject(self, node: Node, facts: _Facts, nesting: Nesting) -> Subject:
-        guid = node.guid
-        if nesting.is_opaque_member(guid):
-            node = replace(
-                node, listed=True, seen=False
-            )  # the group holds it, and the account can't see what it is
-        link = facts.links.get(guid)
-        mapped = facts.mapped[guid]
-        policy = self._options.policy
-        email = mapped.profile.email
-        candidates = Candidates(
-            linked=facts.linked.get(link.member_id) if link else None,
-            by_external_id=facts.by_external.get(mapped.profile.external_id, ())
-            if mapped.profile.external_id
-            else (),
-            by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
-            if node.entry.sid and policy.adopt_legacy
-            else (),
-            by_email=facts.by_email.get(email, ()) if email and node.listed else (),
-        )
-        found = match(
-            guid,
-            link,
-            candidates,
-            facts.holders,
-            own_format=policy.external_id_format,
-            legacy_belongs=policy.adopt_legacy and not policy.overwrite_foreign_ids,
-        )
-        member_email = found.member.email if found.member else ""
-        twins = (
-            [other for other in facts.same_email.get(email, ()) if other != guid]
-            if email and node.listed
-            else []
-        )
-        heirs = (
-            [
-                other
-                for other in facts.same_email.get(member_email, ())
-                if other != guid and other not in facts.at_home
-            ]
-            if not node.listed
-            else []
-        )
-        group = "in the exclusion group" if nesting.is_excluded(guid) or node.died_excluded else None
-        reason = group or self._options.exclusions.reason(
-            guid, directory_email=node.entry.email, member_email=member_email
-        )
-        return Subject(
-            node=node,
-            mapped=mapped,
-            link=link,
-            match=found,
-            excluded=reason or "",
-            duplicate_of=facts.labels.get(twins[0], twins[0]) if twins else "",
-            claimed_by=facts.labels.get(heirs[0], heirs[0]) if heirs else "",
-            pin=facts.pins.get(guid),
-            scope_path=nesting.path(guid) if node.listed else (),
-        )
 
     async def _write(
         self,
@@ -323,8 +237,8 @@ class Planner:
         journal = self._journal
         guid = mark.guid
         member = subject.match.member
-        if decision.adopt is not None:
-            adopted, how = decision.adopt
+        adopted, how = decision.adopt or (None, How.NONE)
+        if adopted is not None and how is not How.APPROVED:
             await journal.links.set(
                 Link(
                     guid=guid,
@@ -343,7 +257,8 @@ class Planner:
             }
             await journal.append([{**row, "detail": {"old_external_id": adopted.external_id}}], now)
         elif (
-            member is not None
+            adopted is None
+            and member is not None
             and member.status is Status.ACTIVE
             and subject.link
             and subject.link.suspended_by_us
@@ -369,7 +284,9 @@ class Planner:
 
     async def release(self, report: PlanReport, selection: Selection | None = None) -> bool:
         """Lets go what the brake lets pass, holds the rest. True: something is held."""
-        report.held = await self._release.let_go(selection.allows if selection else None)
+        let_go = await self._release.let_go(selection.allows if selection else None)
+        report.held = let_go.held
+        report.deferred = report.deferred or let_go.again
         return bool(report.held)
 
 

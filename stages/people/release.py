@@ -5,16 +5,24 @@ It holds no rule of its own: they stand in `pipeline.core.brake` and `pipeline.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
 from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.journal_port import Journal
-from pipeline.model import Action, ActionKind, Member, State
+from pipeline.model import Action, ActionKind, Member, Profile, State
 from pipeline.ports import Clock
-from pipeline.records import HeldRecord, Node
+from pipeline.records import HeldRecord, Node, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """`again`: of some updates only the e-mail must wait, and their persons are to be decided about once more."""
+
+    held: tuple[HeldSet, ...] = ()
+    again: bool = False
 
 
 class Release:
@@ -23,8 +31,8 @@ class Release:
         self._clock = clock
         self._policy = policy
 
-    async def let_go(self, allows: Callable[[Action], bool] | None) -> tuple[HeldSet, ...]:
-        """Lets the applier take what the brake lets pass, in a working order; returns what is held. `allows` limits it."""
+    async def let_go(self, allows: Callable[[Action], bool] | None) -> LetGo:
+        """Lets the applier take what the brake lets pass, in a working order; tells what is held. `allows` limits it."""
         now = self._clock.now()
         journal = self._journal
         async with journal.transaction():
@@ -34,7 +42,7 @@ class Release:
                 if allows is None or allows(action)
             }
             if not actions:
-                return ()
+                return LetGo()
             nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
             members = await journal.members.by_id(
                 {action.member_id for action in actions.values() if action.member_id}
@@ -63,21 +71,35 @@ class Release:
             released = [actions[item.ref] for item in result.released]
             ordered = order([_planned(action, members.get(action.member_id)) for action in released])
             await journal.outbox.release(_with_predecessors(ordered, actions))
-            await self._fail_swaps(ordered, actions, now)
-        return result.held
+            swapped = [one for swap in ordered.swaps for one in swap]
+            stuck = [actions[one.ref] for one in (*swapped, *ordered.blocked)]
+            await self._fail_swaps(stuck, now)
+            stopped = [*stuck, *(actions[item.ref] for held in result.held for item in held.items)]
+            # Names and external id need not wait for an address.
+            split = sorted({one.guid for one in stopped if _has_more_than_email(one)})
+            await journal.mark_dirty(split, "action", now)
+        return LetGo(result.held, again=bool(split))
 
-    async def _fail_swaps(self, ordered: Ordered, actions: Mapping[int, Action], now: datetime) -> None:
-        for one in (*(planned for swap in ordered.swaps for planned in swap), *ordered.blocked):
-            action = replace(
-                actions[one.ref], state=State.PLANNED
-            )  # a held one was released by the brake just now
-            await self._journal.outbox.settle(
-                action,
-                State.FAILED,
-                now,
-                error="e-mail swap: the address is held by somebody whose own change needs this one first",
-                hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
-            )
+    async def _fail_swaps(self, stuck: Sequence[Action], now: datetime) -> None:
+        await self._journal.outbox.settle_all(
+            [
+                Settlement(
+                    # a held one was released by the brake just now
+                    action=replace(action, state=State.PLANNED),
+                    state=State.FAILED,
+                    error="e-mail swap: the address is held by somebody whose own change needs this one first",
+                    hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
+                    changes=Profile(email=action.changes.email) if _has_more_than_email(action) else None,
+                )
+                for action in stuck
+            ],
+            now,
+        )
+
+
+def _has_more_than_email(action: Action) -> bool:
+    email = action.changes.email
+    return action.kind is ActionKind.UPDATE and bool(email) and action.changes != Profile(email=email)
 
 
 def _with_predecessors(ordered: Ordered, actions: Mapping[int, Action]) -> list[tuple[Action, int | None]]:

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import anyio
 
+from pipeline.app import passes
 from pipeline.app.compose import Assembly
+from pipeline.app.passes import Outside, Simulated
 from pipeline.app.report import PassSummary
 from pipeline.app.requests import retry
 from pipeline.errors import SyncError
 from pipeline.model import ActionKind, Outcome, Source, State, Status, Verdict
 from tests.pipeline.oracle import Truth, account_of, faults_when_quiet
-from tests.pipeline.world import World
+from tests.pipeline.world import Effect, World
 
 WRITES = (
     ActionKind.INVITE,
@@ -45,6 +47,7 @@ class Figures:
     passes: int = 0
     deaths: int = 0
     journals_lost: int = 0
+    foreseen: int = 0  # passes that a simulation told before
     effects: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -55,6 +58,7 @@ class Figures:
         self.passes += other.passes
         self.deaths += other.deaths
         self.journals_lost += other.journals_lost
+        self.foreseen += other.foreseen
         self.effects += other.effects
         self.codes += other.codes
         self.kinds += other.kinds
@@ -99,8 +103,11 @@ class History:
         self.snapshot = {one: self.world.team.members[one] for one in self.strangers}
         self.settings_text = f"seed {seed}: {users}, {options}, {self.world.team.seats} seats"
         self._approved_at = self._lost_at = None
+        self._seq = 0
         self._number = PEOPLE
         self.died_protected: set[str] = set()
+        self.outsiders: list[str] = []  # members with an address that somebody in the directory wants
+        self.given: set[tuple[str, str]] = set()  # who may have the account of whom, by an approval
         self.lives_on = self.random.random() < 0.4  # one process for many passes, as `watch` is
         self._process = AsyncExitStack()
         self._assembly: Assembly | None = None
@@ -160,8 +167,11 @@ class History:
                 self.fail_read,
                 self.odd_directory,
                 self.clear_and_refill,
+                self.recreate,
+                self.outsider_holds,
+                self.outsider_frees,
             ],
-            weights=[6, 6, 4, 2, 8, 14, 5, 2, 4, 3, 1, 4, 1, 3, 2, 2, 10, 4, 3, 2, 2, 2, 6, 4, 3, 1],
+            weights=[6, 6, 4, 2, 8, 14, 5, 2, 4, 3, 1, 4, 1, 3, 2, 2, 10, 4, 3, 2, 2, 2, 6, 4, 3, 1, 3, 3, 3],
         )[0]
 
     def rename(self) -> None:
@@ -218,6 +228,53 @@ class History:
         if members[0] is not None:
             name = f"p{self._number:02}"
             self.people.append(self.world.person(name, mail=members[0].email, groups=[self.world.group]))
+
+    def recreate(self) -> None:
+        """Deleted, disabled or taken out, and made anew with the same e-mail."""
+        guid = self.random.choice(self._alive())
+        account = account_of(guid, self.world.team.members.values())
+        if account is None or len(self._alive()) > PEOPLE + 12:
+            return
+        match self.random.randrange(3):
+            case 0 if len(self._alive()) > PEOPLE - 8:
+                if guid in self._truth().excluded:
+                    self.died_protected.add(guid)
+                self.world.directory.delete(guid)
+            case 1:
+                self.world.directory.disable(guid)
+            case _:
+                for group in self._living_groups():
+                    if guid in self.world.directory.objects[group].members:
+                        self.world.directory.remove_member(group, guid)
+        self._number += 1
+        name = f"p{self._number:02}"
+        self.people.append(self.world.person(name, mail=account.email, groups=[self.world.group]))
+
+    def outsider_holds(self) -> None:
+        """Somebody changes name and address, and the address is another member's, whom nobody matches."""
+        guid = self.random.choice(self._alive())
+        if account_of(guid, self.world.team.members.values()) is None:
+            return
+        self._number += 1
+        email = f"held{self._number}@example.test"
+        member = self.world.team.add(email, given_name="Out", surname="Sider")
+        self.outsiders.append(member.member_id)
+        if not self.manages_existing:
+            self.strangers.add(member.member_id)
+            self.snapshot[member.member_id] = member
+        self.world.directory.modify(guid, mail=email, surname=f"Held{self._number}")
+
+    def outsider_frees(self) -> None:
+        if not self.outsiders:
+            return
+        member = self.world.team.members[self.random.choice(self.outsiders)]
+        if member.external_id:
+            return  # somebody's by now
+        self._number += 1
+        freed = replace(member, email=f"gone{self._number}@else.test")
+        self.world.team.members[member.member_id] = freed
+        if member.member_id in self.snapshot:
+            self.snapshot[member.member_id] = freed
 
     def delete(self) -> None:
         if len(self._alive()) > PEOPLE - 8:
@@ -391,6 +448,7 @@ class History:
         excluded = self._truth().excluded
         start = self._truth()
         self.figures.passes += 1
+        owners = self._owners()
         if choice < 0.15:
             self.figures.deaths += 1
             await self.stop()
@@ -398,7 +456,11 @@ class History:
             world.summary = None
             self.trace.append(f"  a pass that dies in {world.gate.died_in or 'nothing'}")
         else:
-            summary = await self._run(full=self.random.random() < 0.15)
+            full = self.random.random() < 0.15
+            foreseen = await self._foresee(full=full) if choice > 0.8 else None
+            summary = await self._run(full=full)
+            if foreseen is not None:
+                await self._compare(foreseen, summary)
             self.figures.codes[int(summary.code)] += 1
             self.trace.append(f"  a pass: {int(summary.code)} {summary.actions} {summary.ended_by or ''}")
             if isinstance(summary.ended_by, SyncError):
@@ -407,7 +469,8 @@ class History:
         truths = (start, self._truth())
         for effect in world.team.effects[before:]:
             self.figures.effects[effect.kind.value] += 1
-            self._check(effect.kind, effect.member_id, effect.email, truths, excluded)
+            self._check(effect, truths, excluded)
+        self._check_owners(owners)
         for member_id, member in self.snapshot.items():
             if world.team.members[member_id] != member:
                 self._violated(f"an unmanaged member was touched: {member}")
@@ -430,35 +493,53 @@ class History:
         await self._process.aclose()
         self._process = AsyncExitStack()
 
-    def _check(
-        self,
-        kind: ActionKind,
-        member_id: str,
-        email: str,
-        truths: tuple[Truth, Truth],
-        excluded: frozenset[str],
-    ) -> None:
-        member = self.world.team.members[member_id]
-        guid = member.external_id.removeprefix("ad-guid:")
+    def _owners(self) -> dict[str, str]:
+        """Whose each account is, by our mark."""
+        return {
+            member.member_id: member.external_id.removeprefix("ad-guid:")
+            for member in self.world.team.members.values()
+            if member.external_id.startswith("ad-guid:")
+        }
+
+    def _check_owners(self, before: dict[str, str]) -> None:
+        """An account passes to another person by an approval of exactly these two, and in no other way."""
+        for member_id, owner in self._owners().items():
+            earlier = before.get(member_id, owner)
+            if owner != earlier and (earlier, owner) not in self.given:
+                self._violated(f"the account {member_id} passed from {earlier} to {owner} unseen")
+
+    def _check(self, effect: Effect, truths: tuple[Truth, Truth], excluded: frozenset[str]) -> None:
+        """Of an account that changed hands within the pass, both holders may have been the reason."""
+        now = self.world.team.members[effect.member_id].external_id
+        faults = [self._fault(effect, one, truths, excluded) for one in {effect.external_id, now}]
+        if all(faults):
+            self._violated(faults[0])
+
+    def _fault(
+        self, effect: Effect, external_id: str, truths: tuple[Truth, Truth], excluded: frozenset[str]
+    ) -> str:
+        kind, member_id, email = effect.kind, effect.member_id, effect.email
+        guid = external_id.removeprefix("ad-guid:")
         if member_id in self.strangers:
-            self._violated(f"{kind} of an unmanaged member {email}")
+            return f"{kind} of an unmanaged member {email}"
         if guid in excluded and guid in truths[1].excluded:
             summary = self.world.summary
             if summary is not None and summary.ended_by is None:
-                self._violated(f"{kind} of the excluded {email}")
+                return f"{kind} of the excluded {email}"
         if kind is ActionKind.REMOVE and not any(truth.is_dead(guid) for truth in truths):
-            self._violated(f"{email} was removed without a tombstone")
+            return f"{email} was removed without a tombstone"
         if kind in (ActionKind.SUSPEND, ActionKind.REVOKE_INVITE, ActionKind.REMOVE):
             is_reinvited = kind is ActionKind.REVOKE_INVITE and self._reinvites()
             if all(truth.wants_in(guid) for truth in truths) and not is_reinvited:
-                self._violated(f"{kind} of {email}, who is listed and enabled")
+                return f"{kind} of {email}, who is listed and enabled"
         if (
             kind in (ActionKind.INVITE, ActionKind.UNSUSPEND, ActionKind.RECOVER)
             and self.world.summary is not None
         ):
             is_told = self.world.summary.ended_by is None and guid in self.world.directory.objects
             if is_told and not any(truth.wants_in(guid) for truth in truths) and not self._is_unseen(guid):
-                self._violated(f"{kind} of {email}, who is not listed and enabled")
+                return f"{kind} of {email}, who is not listed and enabled"
+        return ""
 
     def _reinvites(self) -> bool:
         return self.world.config["users"]["invited_email_change"] == "reinvite"
@@ -528,6 +609,12 @@ class History:
         await self.stop()
         for digest in await self.world.held():
             self._approved_at = self.world.clock.now()
+            async with self.world.reading() as journal:
+                claims = [one for one in await journal.outbox.claims() if one.hash == digest]
+            self.given |= {
+                (dict(map(reversed, one.items))["holds"], dict(map(reversed, one.items))["claims"])
+                for one in claims
+            }
             count = await self.world.approve(digest)
             self.trace.append(f"approved {count} of {digest}")
 
@@ -549,14 +636,17 @@ class History:
             world.clock.turn(hours=13)
             world.accept_all()
             await self._approve()
-            await self._retry()
+            if number > 3:
+                await self._retry()
             before = len(world.team.effects)
             summary = await world.run(full=number % 2 == 0)
+            if number == 2:
+                await self._check_addresses()
             self.trace.append(f"  a pass: {int(summary.code)} {summary.actions} {summary.ended_by or ''}")
             self._approved_at = world.clock.now()
             truth = self._truth()
             for effect in world.team.effects[before:]:
-                self._check(effect.kind, effect.member_id, effect.email, (truth, truth), truth.excluded)
+                self._check(effect, (truth, truth), truth.excluded)
         if not truth.listed:
             return
         async with world.reading() as journal:
@@ -578,6 +668,62 @@ class History:
         )
         if faults:
             self._violated("at rest:\n" + "\n".join(faults))
+
+    async def _check_addresses(self) -> None:
+        """After a full comparison nobody stands refused for an address that is free."""
+        async with self.world.reading() as journal:
+            failed = await journal.outbox.in_state(State.FAILED)
+        for one in failed:
+            holders = [
+                member
+                for member in self.world.team.members.values()
+                if member.email == one.changes.email
+                and (member.status is not Status.REMOVED or member.recoverable)
+            ]
+            if one.error == "email_reserved_for_other_user" and not holders:
+                self._violated(f"stands refused, though the address is free: {one}")
+
+    async def _foresee(self, *, full: bool) -> Simulated | None:
+        """What a simulation says that the next pass would do. None while a fault is on its way: it would meet the simulation."""
+        world = self.world
+        faults = world.gate._fail_at is not None or any(world.team._faults.values())
+        if faults or self.lives_on or world.clock.on_sleep:
+            return None
+        world.clock.turn(seconds=1)  # a pass begins after the one before has ended
+        before, now = len(world.team.effects), world.clock.now()
+        clock, passes.SystemClock = passes.SystemClock, lambda: world.clock  # type: ignore[assignment, misc]
+        world.clock.slept.clear()
+        try:
+            with anyio.fail_after(20):
+                foreseen = await passes.simulate(
+                    world.settings(), full=full, outside=Outside(directory=world.directory, team=world.team)
+                )
+        finally:
+            passes.SystemClock = clock  # type: ignore[misc]
+            world.clock._now = now
+        if len(world.team.effects) > before:
+            self._violated(f"a simulation wrote {world.team.effects[before:]}")
+        async with world.reading() as journal:
+            self._seq = await journal.last_seq()
+        self.figures.foreseen += 1
+        return foreseen
+
+    async def _compare(self, foreseen: Simulated, summary: PassSummary) -> None:
+        """The plan lists exactly the writes that the pass then sent, and holds exactly what it held."""
+        async with self.world.reading() as journal:
+            rows = await journal.database.fetch(
+                "SELECT action, guid FROM log WHERE kind = 'action' AND state = 'done' AND seq > ?",
+                (self._seq,),
+            )
+        sent = sorted((row["action"], row["guid"]) for row in rows)
+        planned = sorted((one["action"], one["guid"]) for one in foreseen.plan["actions"])
+        held = sorted(one["hash"] for one in foreseen.plan["held"])
+        holds = sorted([*(one.hash for one in summary.held), *(one.hash for one in summary.standing.claims)])
+        if (sent, holds) != (planned, held):
+            self._violated(
+                f"foreseen {planned}, held {held}, {foreseen.summary.ended_by}; "
+                f"sent {sent}, held {holds}, {summary.ended_by}"
+            )
 
     async def _retry(self) -> None:
         if not self.world.journal_path.exists():

@@ -116,8 +116,6 @@ def _fault(
     if account.status is Status.INVITED:
         return ""
     is_free = email and len(truth.sharers(email)) == 1 and not any(one.email == email for one in others)
-    if email and len(truth.sharers(email)) == 1 and not is_free:
-        return ""  # one request carries all changes, and is refused for the address
     if person.given_name and account.given_name != person.given_name:
         return "first name"
     if person.surname and account.surname != person.surname:

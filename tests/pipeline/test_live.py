@@ -40,6 +40,7 @@ class Watch:
     """A running `watch`; `look` wakes it and waits until it is quiet again."""
 
     def __init__(self, assembly: Assembly, world: World) -> None:
+        self.assembly = assembly
         self.engine = assembly.engine
         self._world = world
 

@@ -137,13 +137,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One change of the team by the connector. `wiped`: the devices of an active person were."""
+    """One change of the team by the connector. `wiped`: the devices of an active person were. `external_id`: of then."""
 
     kind: ActionKind
     member_id: str
     email: str
     at: datetime
     wiped: bool = False
+    external_id: str = ""
 
 
 class WatchedTeam(MemoryTeam):
@@ -280,7 +281,14 @@ class WatchedTeam(MemoryTeam):
 
     def _effect(self, kind: ActionKind, member: Member, *, wiped: bool = False) -> None:
         self.effects.append(
-            Effect(kind=kind, member_id=member.member_id, email=member.email, at=self.now, wiped=wiped)
+            Effect(
+                kind=kind,
+                member_id=member.member_id,
+                email=member.email,
+                at=self.now,
+                wiped=wiped,
+                external_id=member.external_id,
+            )
         )
 
 

@@ -1,0 +1,204 @@
+"""What persons are about, as it stands in the journal: the facts of a decision, and who it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pipeline.core.exclusion import Exclusions
+from pipeline.core.identity import LEGACY_PREFIX, Candidates, How, match
+from pipeline.core.mapping import Mapped
+from pipeline.core.namesake import Claim, claim_on
+from pipeline.core.nesting import Nesting
+from pipeline.core.plan import Policy, Subject, is_disabled, label_of
+from pipeline.journal_port import Journal
+from pipeline.model import Action, ActionKind, Member, State, Status
+from pipeline.records import Link, Node, Pin
+from stages.people.claims import StandingClaims
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that the decisions of one batch read, as it stands in one transaction."""
+
+    now: datetime
+    nodes: Mapping[str, Node]
+    links: Mapping[str, Link]
+    mapped: Mapping[str, Mapped]
+    linked: Mapping[str, Member]
+    by_external: Mapping[str, Sequence[Member]]
+    by_email: Mapping[str, Sequence[Member]]
+    holders: Mapping[str, str]
+    holder_nodes: Mapping[str, Node]
+    holder_links: Mapping[str, Link]
+    claims: StandingClaims
+    same_email: Mapping[str, Sequence[str]]
+    at_home: frozenset[
+        str
+    ]  # people who share an e-mail with a leaver's account, and have an account of their own
+    open_actions: Mapping[str, Sequence[Action]]
+    pins: Mapping[str, Pin]
+    labels: Mapping[str, str]
+
+
+class FactReader:
+    """`map_node` gives what the directory wants a member to show."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        policy: Policy,
+        exclusions: Exclusions,
+        map_node: Callable[[Node], Mapped],
+    ) -> None:
+        self._journal = journal
+        self._policy = policy
+        self._exclusions = exclusions
+        self._map = map_node
+
+    async def gather(self, guids: Sequence[str], now: datetime) -> Facts:
+        """Inside the caller's transaction, or reading."""
+        journal = self._journal
+        nodes = await journal.mirror.nodes(guids)
+        links = await journal.links.of(guids)
+        mapped = {guid: self._map(node) for guid, node in nodes.items()}
+        linked = await journal.members.by_id(link.member_id for link in links.values())
+        external_ids = {one.profile.external_id for one in mapped.values()} | {
+            f"{LEGACY_PREFIX}{node.entry.sid}" for node in nodes.values() if node.entry.sid
+        }
+        by_external = await journal.members.by_external_id(sorted(external_ids - {""}))
+        member_emails = {member.email for member in linked.values()}
+        emails = sorted(({one.profile.email for one in mapped.values()} | member_emails) - {""})
+        by_email = await journal.members.by_email(emails)
+        candidates = {
+            member.member_id for members in (*by_external.values(), *by_email.values()) for member in members
+        }
+        holders = await journal.links.holders(sorted(candidates))
+        known_holders = set(holders.values())
+        absent_holders = sorted(known_holders - set(nodes))
+        same_email = await journal.mirror.listed_with_email(emails)
+        others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
+        others |= {guid for group in same_email.values() for guid in group if guid not in nodes}
+        claimed = {linked[link.member_id].email for link in links.values() if link.member_id in linked}
+        own_links = await journal.links.of(
+            sorted({guid for email in claimed for guid in same_email.get(email, ())})
+        )
+        own_members = await journal.members.by_id(link.member_id for link in own_links.values())
+        labels = {guid: label_of(node) for guid, node in (await journal.mirror.nodes(sorted(others))).items()}
+        return Facts(
+            now=now,
+            nodes=nodes,
+            links=links,
+            mapped=mapped,
+            linked=linked,
+            by_external=by_external,
+            by_email=by_email,
+            holders=holders,
+            holder_nodes={**nodes, **await journal.mirror.nodes(absent_holders)},
+            holder_links={**links, **await journal.links.of(absent_holders)},
+            claims=StandingClaims(await journal.outbox.claims()),
+            same_email=same_email,
+            at_home=frozenset(
+                guid
+                for guid, link in own_links.items()
+                if (own := own_members.get(link.member_id)) is not None and own.status is not Status.REMOVED
+            ),
+            open_actions=await journal.outbox.open_of(guids),
+            pins=await journal.pins(guids),
+            labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
+        )
+
+    def subject(self, node: Node, facts: Facts, nesting: Nesting) -> Subject:
+        guid = node.guid
+        node = _as_held(node, nesting)
+        link = facts.links.get(guid)
+        mapped = facts.mapped[guid]
+        policy = self._policy
+        email = mapped.profile.email
+        candidates = Candidates(
+            linked=facts.linked.get(link.member_id) if link else None,
+            by_external_id=facts.by_external.get(mapped.profile.external_id, ())
+            if mapped.profile.external_id
+            else (),
+            by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
+            if node.entry.sid and policy.adopt_legacy
+            else (),
+            by_email=facts.by_email.get(email, ()) if email and node.listed else (),
+        )
+        found = match(
+            guid,
+            link,
+            candidates,
+            facts.holders,
+            own_format=policy.external_id_format,
+            legacy_belongs=policy.adopt_legacy and not policy.overwrite_foreign_ids,
+        )
+        member_email = found.member.email if found.member else ""
+        twins = (
+            [other for other in facts.same_email.get(email, ()) if other != guid]
+            if email and node.listed
+            else []
+        )
+        heirs = (
+            [
+                other
+                for other in facts.same_email.get(member_email, ())
+                if other != guid and other not in facts.at_home
+            ]
+            if not node.listed
+            else []
+        )
+        actions = facts.open_actions.get(guid, ())
+        return Subject(
+            node=node,
+            mapped=mapped,
+            link=link,
+            match=found,
+            excluded=self._excluded(node, member_email, nesting),
+            duplicate_of=facts.labels.get(twins[0], twins[0]) if twins else "",
+            claimed_by=facts.labels.get(heirs[0], heirs[0]) if heirs else "",
+            claim=self._claim(node, found.member, found.rival, facts, nesting) if found.member else None,
+            parked_email=next((one.changes.email for one in actions if _is_parked(one)), ""),
+            pin=facts.pins.get(guid),
+            scope_path=nesting.path(guid) if node.listed else (),
+        )
+
+    def _excluded(self, node: Node, member_email: str, nesting: Nesting) -> str:
+        """Why the person is excluded, "" when they are not."""
+        if nesting.is_excluded(node.guid) or node.died_excluded:
+            return "in the exclusion group"
+        reason = self._exclusions.reason(
+            node.guid, directory_email=node.entry.email, member_email=member_email
+        )
+        return reason or ""
+
+    def _claim(self, node: Node, member: Member, rival: str, facts: Facts, nesting: Nesting) -> Claim | None:
+        """The claim on the member of a rival who is known here; its approval, where it has one, is looked up."""
+        holder, link = facts.holder_nodes.get(rival), facts.holder_links.get(rival)
+        if holder is None or link is None or link.member_id != member.member_id:
+            return None
+        holder = _as_held(holder, nesting)
+        claim = claim_on(
+            node,
+            member,
+            holder,
+            link,
+            holder_email=self._map(holder).profile.email,
+            excluded=self._excluded(holder, member.email, nesting),
+            disabled=is_disabled(holder, self._policy, facts.now),
+            approved_link=How.APPROVED.value,
+        )
+        return replace(claim, approved=claim.digest in facts.claims.approved)
+
+
+def _as_held(node: Node, nesting: Nesting) -> Node:
+    """A group holds it, and the account can't see what it is: listed, and unreadable."""
+    return replace(node, listed=True, seen=False) if nesting.is_opaque_member(node.guid) else node
+
+
+def _is_parked(action: Action) -> bool:
+    """An address that was refused, or that the brake holds."""
+    is_update = action.kind is ActionKind.UPDATE and bool(action.changes.email)
+    return is_update and action.state in (State.FAILED, State.HELD)

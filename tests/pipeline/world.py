@@ -85,6 +85,10 @@ class Gate:
         self.die_at = 0
         self.died_in = ""
 
+    @property
+    def has_faults(self) -> bool:
+        return self._fail_at is not None or bool(self._faults)
+
     def fail(self, name: str, error: BaseException, *, call: int = 1) -> None:
         self._faults.append((name, self.crossings.count(name) + call, error))
 

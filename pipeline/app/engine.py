@@ -9,7 +9,7 @@ ticker for wake-ups: a pass begins when a look found something, and ends when it
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,10 +18,10 @@ import anyio
 import anyio.abc
 
 from pipeline.app.group_stage import GroupStage
+from pipeline.app.news import log_held, log_news
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
 from pipeline.app.trouble import Trouble
 from pipeline.app.wakeup import Load, Wakeup
-from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
 from pipeline.journal_port import Journal
@@ -360,19 +360,10 @@ class Engine:
         await parts.planner.plan(
             state.id, parts.poller.nesting, state.plan, fresh=compares, selection=selection
         )
-        for note in state.plan.news:
-            logger().info(
-                Event.PERSON_SKIPPED if note.kind is NoteKind.SKIPPED else Event.FAULT,
-                person=note.label,
-                detail=note.detail,
-            )
-        state.plan.news.clear()
-        for claim in state.plan.moved:
-            logger().warning(Event.LINK_MOVED, approved=claim.digest, detail=claim.describe())
-        state.plan.moved.clear()
+        log_news(state.plan)
         await self._give_seats(state)
         if await parts.planner.release(state.plan, selection):
-            _log_held(state.plan.held)
+            log_held(state.plan.held)
         state.has_planned = True
         if compares and selection is None:
             async with self._journal.transaction():
@@ -460,7 +451,7 @@ class Engine:
             event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT
             logger().warning(event, group=note.label, detail=note.detail)
         state.groups.news.clear()
-        _log_held(state.groups.held)
+        log_held(state.groups.held)
         if again:
             async with self._journal.transaction():
                 await self._journal.mark_dirty(sorted(again), "action", self._clock.now())
@@ -546,10 +537,3 @@ class Engine:
                 full=state.full,
             )
             return self.last_summary
-
-
-def _log_held(sets: Sequence[HeldSet]) -> None:
-    for held in sets:
-        logger().warning(
-            Event.BRAKE_HELD, set=held.hash, what=held.subject.value, count=held.wanted, limit=held.rule
-        )

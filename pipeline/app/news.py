@@ -1,0 +1,27 @@
+"""What planning found that was not so before: a line of the log each, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.core.brake import HeldSet
+from pipeline.core.plan import NoteKind
+from pipeline.log import Event, logger
+from stages.people.planner import PlanReport
+
+
+def log_news(report: PlanReport) -> None:
+    for note in report.news:
+        event = Event.PERSON_SKIPPED if note.kind is NoteKind.SKIPPED else Event.FAULT
+        logger().info(event, person=note.label, detail=note.detail)
+    for claim in report.moved:
+        logger().warning(Event.LINK_MOVED, approved=claim.digest, detail=claim.describe())
+    report.news.clear()
+    report.moved.clear()
+
+
+def log_held(sets: Sequence[HeldSet]) -> None:
+    for held in sets:
+        logger().warning(
+            Event.BRAKE_HELD, set=held.hash, what=held.subject.value, count=held.wanted, limit=held.rule
+        )

@@ -98,6 +98,14 @@ def salvage(path: Path | str | None, environ: Mapping[str, str]) -> Salvage:
     )
 
 
+def early_log(path: Path | str | None, environ: Mapping[str, str]) -> LogSettings | None:
+    """Where the failure of `load` is logged: as the broken configuration says, else the default beside it; None: there is no file."""
+    if log := salvage(path, environ).log:
+        return log
+    file = place_for(path, environ)
+    return judge({}, file.parent, {})[0].log if _exists(file) else None
+
+
 def judge(
     values: Mapping[str, Any], folder: Path, environ: Mapping[str, str]
 ) -> tuple[Settings, tuple[tuple[str, str], ...]]:
@@ -324,4 +332,14 @@ def _check_rights(settings: Settings, document: _Document) -> None:
         raise RightsError(document.operation, "; ".join(faults))
 
 
-__all__ = ["FILE_VARIABLE", "PREFIX", "Salvage", "judge", "load", "place_for", "places", "salvage"]
+__all__ = [
+    "FILE_VARIABLE",
+    "PREFIX",
+    "Salvage",
+    "early_log",
+    "judge",
+    "load",
+    "place_for",
+    "places",
+    "salvage",
+]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NoReturn
 
 import anyio
 import typer
 
-from config.load import load
+from config.load import early_log, load
 from config.settings import Settings
 from pipeline import log
 from pipeline.cli.invocation import Invocation
 from pipeline.core.exits import final_code, shell_status
-from pipeline.errors import ConnectorError, InstanceRunning
+from pipeline.errors import ConnectorError, InstanceRunning, RightsError
 
 Body = Callable[[Settings], Awaitable[int]]
 
@@ -25,11 +26,15 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
     `is_pass`: the command is a pass, so a fault before its engine could start also ends the log with its exit code.
     """
     invocation: Invocation = context.obj
+    is_logging = False
     try:
         settings = load(invocation.config, invocation.environ)
         configure_log(invocation, settings, is_pass=is_pass)
+        is_logging = True
         code = anyio.run(_caught, body, settings)
     except ConnectorError as error:
+        if is_pass and not is_logging:
+            _open_early_log(invocation)
         code = complain(error, is_pass=is_pass)
         if is_pass:
             tell_early(invocation, error)
@@ -50,6 +55,14 @@ def configure_log(invocation: Invocation, settings: Settings, *, is_pass: bool) 
             to_stderr=is_pass or invocation.verbose,
         )
     )
+
+
+def _open_early_log(invocation: Invocation) -> None:
+    """For a pass that ends before its log was opened. The owner of the journal may be at work: the file is not turned here."""
+    found = early_log(invocation.config, invocation.environ)
+    if found is not None:
+        with suppress(RightsError):  # then standard error has to do
+            log.configure(log.LogOptions(path=found.path, format=found.format, max_bytes=0))
 
 
 async def _caught(body: Body, settings: Settings) -> int:

@@ -100,11 +100,7 @@ def test_nobody_in_scope_is_minus_15_and_never_everybody_left(broken, group, jou
 )
 def test_an_unknown_key_is_minus_10_with_the_nearest_known_one(broken, section, key, nearest):
     broken.configure(**{section: {key: "x"}})
-    done = broken("run")
-    assert done.code == -10
-    assert f"{section}.{key}" in done.err
-    assert nearest in done.err
-    assert done.err.splitlines()[-1] == "exit code: -10"
+    _ends(broken, -10, f"{section}.{key}", nearest)
 
 
 def test_all_faults_of_a_configuration_are_listed_at_once(broken):
@@ -139,6 +135,7 @@ def test_a_broken_file_is_minus_10(broken, text):
     done = broken("run", config=file)
     assert done.code == -10
     assert done.err.splitlines()[-1] == "exit code: -10"
+    broken.check_exit_line(-10)  # the default log, beside the file
 
 
 def test_a_missing_file_is_minus_10(broken):
@@ -158,6 +155,7 @@ def test_a_literal_secret_in_a_file_that_others_may_read_is_minus_11(broken):
     assert "600" in done.err
     assert password not in done.err
     assert done.err.splitlines()[-1] == "exit code: -11"
+    broken.check_exit_line(-11)
 
 
 def test_a_secret_file_that_others_may_read_is_minus_11(broken):

@@ -2,7 +2,7 @@
 
 One request and one reply a connection, each one line of JSON. The channel is a UNIX socket of mode 0600 in a
 folder of mode 0700; where the system tells who is at the other end, only the same user and root are heard.
-Windows would need a named pipe, which is not done: there both ends raise ControlError.
+On Windows it is a named pipe (`control_pipe`), which the address shows; that was not run on Windows.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from pipeline import control_pipe
 from pipeline.errors import ConnectorError, ControlError
 from pipeline.model import Json
 from pipeline.redaction import redacted
@@ -42,6 +43,8 @@ def address_for(journal_path: Path, environ: Mapping[str, str] = os.environ) -> 
     a short name in the runtime folder. Other processes take it from the owner file instead of working it out.
     """
     resolved = journal_path.resolve()
+    if sys.platform == "win32":
+        return pipe_address_for(resolved)
     beside = str(resolved.with_name(f"{resolved.name}.control") / "socket")
     if len(os.fsencode(beside)) <= MAX_ADDRESS_BYTES:
         return beside
@@ -54,6 +57,11 @@ def address_for(journal_path: Path, environ: Mapping[str, str] = os.environ) -> 
         str(folder / name) for folder in candidates if len(os.fsencode(folder / name)) <= MAX_ADDRESS_BYTES
     ]
     return fitting[0]
+
+
+def pipe_address_for(resolved: Path) -> str:
+    """The pipe of a journal on Windows: names of pipes are one flat list."""
+    return f"{control_pipe.PREFIX}ad-connector-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]}"
 
 
 async def serve(
@@ -71,7 +79,23 @@ async def serve(
     and ends nothing else. `peer_uid` tells who is connected (for tests). Raises ControlError where the address
     can't be used.
     """
-    _require_platform("serving the control channel")
+    places = anyio.Semaphore(_MAX_CONNECTIONS)
+    uid_of = peer_uid or _peer_uid
+
+    async def answer(stream: ByteStream) -> None:
+        async with stream, places:
+            # a client that hangs up early has its request carried out all the same; only the reply is lost
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await _answer(stream, handler, uid_of(stream) if isinstance(stream, SocketStream) else None)
+
+    if address.startswith(control_pipe.PREFIX):
+        try:
+            async with control_pipe.serving(address) as answer_all:
+                task_status.started()
+                await answer_all(answer)
+        except OSError as error:
+            raise ControlError("serving the control channel", f"{address}: {error.strerror}") from error
+        return
     path = Path(address)
     _prepare(path, owns_lock=owns_lock)
     try:
@@ -81,15 +105,6 @@ async def serve(
     except OSError as error:
         raise ControlError("serving the control channel", f"{address}: {error.strerror}") from error
     identity = _identity(path)
-    places = anyio.Semaphore(_MAX_CONNECTIONS)
-    uid_of = peer_uid or _peer_uid
-
-    async def answer(stream: SocketStream) -> None:
-        async with stream, places:
-            # a client that hangs up early has its request carried out all the same; only the reply is lost
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                await _answer(stream, handler, uid_of(stream))
-
     try:
         async with listener:
             task_status.started()
@@ -105,13 +120,12 @@ async def ask(address: str, request: Json, timeout_seconds: float) -> Json:
     known), or the owner's own error, with its operation, cause, hint and exit code.
     """
     operation = "asking the running instance"
-    _require_platform(operation)
     line = _encoded(request)
     if line is None:
         raise ControlError(operation, "the request is too long")
     try:
         with anyio.fail_after(timeout_seconds):
-            async with await anyio.connect_unix(address) as stream:
+            async with await _connect(address) as stream:
                 await stream.send(line)
                 reply = _decoded(await _line(stream))
     except TimeoutError as error:
@@ -138,10 +152,16 @@ async def ask(address: str, request: Json, timeout_seconds: float) -> Json:
     return reply
 
 
+async def _connect(address: str) -> ByteStream:
+    if address.startswith(control_pipe.PREFIX):
+        return await control_pipe.connect(address)
+    return await anyio.connect_unix(address)
+
+
 # --- one connection -----------------------------------------------------------------------------------------
 
 
-async def _answer(stream: SocketStream, handler: Handler, uid: int | None) -> None:
+async def _answer(stream: ByteStream, handler: Handler, uid: int | None) -> None:
     reply: Json
     if uid is not None and uid not in {0, _own_uid()}:
         reply = _refusal(f"user {uid} may not ask: only the account that runs the connector, and root")
@@ -205,7 +225,7 @@ def _error_from(found: Any) -> ControlError:
     return error
 
 
-async def _line(stream: SocketStream) -> bytes:
+async def _line(stream: ByteStream) -> bytes:
     return await BufferedByteReceiveStream(stream).receive_until(b"\n", MAX_MESSAGE_BYTES)
 
 
@@ -291,15 +311,4 @@ def _peer_uid(stream: SocketStream) -> int | None:
 
 
 def _own_uid() -> int:
-    if sys.platform == "win32":
-        return 0
-    return os.geteuid()
-
-
-def _require_platform(operation: str) -> None:
-    if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
-        raise ControlError(
-            operation,
-            "the control channel is not available on this platform yet",
-            "stop the running instance, run the command, and start it again",
-        )
+    return os.geteuid() if hasattr(os, "geteuid") else 0

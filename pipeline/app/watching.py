@@ -56,6 +56,7 @@ class Watch:
         load: Callable[[], Settings],
         configure_log: Callable[[Settings], None],
         supervisor: Supervisor,
+        outside: passes.Outside | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -64,7 +65,7 @@ class Watch:
         self._supervisor = supervisor
         self._observations = Observations(SystemClock().now)
         self._assembly: compose.Assembly | None = None
-        self._outside = passes.Outside()
+        self._outside = outside or passes.Outside()  # until the next configuration
         self._stop = anyio.Event()  # the end of the program
         self._halt = anyio.Event()  # the end of this engine
         self._is_first = True

@@ -28,6 +28,7 @@ ANY = ("pipeline", "stages", "state", "config", "sandbox")
 INNER = (  # the pipeline proper: all of `pipeline` but the outer ring
     "pipeline.core",
     "pipeline.control",
+    "pipeline.control_pipe",
     "pipeline.errors",
     "pipeline.journal_port",
     "pipeline.log",

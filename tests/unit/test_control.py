@@ -282,9 +282,9 @@ def test_a_long_journal_path_gives_a_short_address_of_its_own() -> None:
     assert address_for(Path("/var/lib/j.db"), {}) == "/var/lib/j.db.control/socket"
 
 
-async def test_a_platform_without_unix_sockets_gets_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_address_is_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pipeline.control.sys.platform", "win32")
-    with pytest.raises(ControlError, match="not available on this platform"):
-        await ask("x", {}, 1)
-    with pytest.raises(ControlError, match="not available on this platform"):
-        await serve("x", echo, owns_lock=True)
+    found = address_for(tmp_path / "j.db")
+    assert found.startswith("\\\\.\\pipe\\ad-connector-")
+    assert found == address_for(tmp_path / "x" / ".." / "j.db")
+    assert found != address_for(tmp_path / "other.db")

@@ -21,8 +21,8 @@ _PATIENCE_SECONDS = 10
 _SOMEBODY = "somebody@example.invalid"
 """Stands for sender and recipients while only the connection is tested: nothing is sent."""
 
-_SIGN_IN = frozenset({"reach", "domain", "clock", "changes", "tombstones"})
-_GROUP = frozenset({"sync group", "members", "member changes", "people"})
+_SIGN_IN = frozenset({"reach", "sign in", "domain", "clock", "changes", "tombstones"})
+_GROUP = frozenset({"sync group", "members", "member changes", "large groups", "people"})
 _EMAILS = frozenset({"people"})
 
 

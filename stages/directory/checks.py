@@ -9,7 +9,8 @@ from pipeline.errors import ConnectorError
 from pipeline.model import Entry, Finding, Kind
 from stages.directory import dirsync, reader, usn
 from stages.directory.dirsync import DirSyncRefused
-from stages.directory.faults import LdapRefusal
+from stages.directory.faults import CredentialsRefused, LdapRefusal
+from stages.directory.kerberos_faults import KdcUnreachable, TicketMissing
 from stages.directory.options import DirectoryOptions, Target
 from stages.directory.root import read_highest_usn
 from stages.directory.wire import Searcher
@@ -37,6 +38,8 @@ async def check_directory(
     """Never raises for what the directory does; the first line that fails may end the list."""
     try:
         session = await open_session()
+    except (CredentialsRefused, TicketMissing, KdcUnreachable) as error:
+        return (_failed("sign in", error),)
     except ConnectorError as error:
         return (_failed("reach", error),)
     controller = session.controller
@@ -45,8 +48,9 @@ async def check_directory(
             SECTION,
             "reach",
             OK,
-            f"{session.target.url} ({controller.host_name}), TLS verified, signed in as {options.account}",
+            f"{session.target.url} ({controller.host_name}), TLS verified",
         ),
+        Finding(SECTION, "sign in", OK, f"as {options.account}"),
         _domain(session),
         _clock(session),
     ]
@@ -144,7 +148,7 @@ async def _group(session: CheckedSession, options: DirectoryOptions, reference: 
         found.append(Finding(SECTION, "members", OK, f"{len(members)} direct members read in full"))
         if options.change_source != "usn" and not session.controller.read_only:
             found.extend(await _compared(session, options, group, {target.guid for target in members}))
-        found.append(await _reached(session, options, group))
+        found.extend(await _reached(session, options, group))
     except ConnectorError as error:
         found.append(_failed("members", error))
     return found
@@ -174,15 +178,18 @@ async def _compared(
     ]
 
 
-async def _reached(session: CheckedSession, options: DirectoryOptions, group: Entry) -> Finding:
+async def _reached(session: CheckedSession, options: DirectoryOptions, group: Entry) -> list[Finding]:
     """Walks the nest as the connector does: any depth, cycles, primary groups."""
     waiting, seen = [group], {group.guid}
     people: dict[str, Entry] = {}
     groups = others = unseen = 0
+    largest, most = group, 0
     while waiting:
         current = waiting.pop()
         groups += 1
         guids = [target.guid for target in await reader.read_members(session, current.guid)]
+        if len(guids) > most:
+            largest, most = current, len(guids)
         if current.sid:
             rid = int(current.sid.rpartition("-")[2])
             guids.extend(await reader.read_primary_members(session, rid))
@@ -203,11 +210,32 @@ async def _reached(session: CheckedSession, options: DirectoryOptions, group: En
         f"{len(people)} people through {groups} groups ({disabled} disabled, {missing} without "
         f"{options.email_attribute}; {others} contacts, computers and the like are skipped)"
     )
+    return [
+        await _large(session, largest, most),
+        _people(options, detail, len(people), missing=missing, unseen=unseen),
+    ]
+
+
+async def _large(session: CheckedSession, group: Entry, members: int) -> Finding:
+    """Windows hands out more than 1,500 members in parts, and only `uSNChanged` tells that the parts fit together."""
+    name, fact = "large groups", f"the largest, {group.name}, has {members} direct members, read in full"
+    if await reader.is_version_readable(session, group.guid):
+        return Finding(SECTION, name, OK, fact)
+    return Finding(
+        SECTION,
+        name,
+        WARNING,
+        f"{fact}; but uSNChanged of it can't be read, so a group of more than 1,500 members could not be",
+        "give the service account the right to read all properties of the groups",
+    )
+
+
+def _people(options: DirectoryOptions, detail: str, people: int, *, missing: int, unseen: int) -> Finding:
     if not people:
         return Finding(
             SECTION, "people", FAILED, detail, "put people into the sync group, or name another group"
         )
-    if missing == len(people):
+    if missing == people:
         return Finding(
             SECTION,
             "people",

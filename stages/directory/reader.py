@@ -134,6 +134,19 @@ async def read_members(searcher: Searcher, group_guid: str) -> tuple[Target, ...
     raise DirectoryError(purpose, "it seems empty, but its members may only be hidden", _GROUP_HINT)
 
 
+async def is_version_readable(searcher: Searcher, guid: str) -> bool:
+    """Whether `uSNChanged` of the object is shown: without it a list that comes in parts is refused (`read_values`)."""
+    answer = await searcher.search(
+        Search(
+            purpose="read uSNChanged",
+            base=guid_base(guid),
+            scope=Scope.BASE,
+            attributes=("uSNChanged",),
+        )
+    )
+    return any(raw.first("usnchanged") for raw in answer.entries)
+
+
 async def read_primary_members(searcher: Searcher, rid: int) -> tuple[str, ...]:
     """GUIDs of the people whose primary group has this relative identifier. Computers are left out."""
     found = await read_all(

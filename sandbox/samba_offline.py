@@ -102,9 +102,12 @@ def load_people(order: dict[str, Any]) -> dict[str, Any]:
         try:
             for number in numbers:
                 samdb.add(_person(number, unit_dn, domain))
+            # Neighbours go into one group, so that a group is written by one transaction, or two, and not by every one.
             for index, group_dn in enumerate(groups):
-                members = [_person_dn(number, unit_dn) for number in numbers if number % len(groups) == index]
-                _add_members(samdb, group_dn, members)
+                begin = first - (-index * count // len(groups))
+                end = first - (-(index + 1) * count // len(groups))
+                mine = range(max(begin, numbers.start), min(end, numbers.stop))
+                _add_members(samdb, group_dn, [_person_dn(number, unit_dn) for number in mine])
         except BaseException:
             samdb.transaction_cancel()
             raise

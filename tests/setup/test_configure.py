@@ -62,7 +62,7 @@ def test_from_nothing_to_a_configuration_with_a_wrong_answer_at_every_turn(outsi
     talk.answer("Its password: where is it kept", "file")
     talk.answer("File", "secrets-ad")
     talk.answer("(not shown)", outside.password)
-    talk.expect("TLS verified, signed in as")
+    talk.expect("TLS verified")
     talk.expect("DirSync")
     # Users
     talk.answer("Group to sync", "Nowhere")

@@ -177,7 +177,9 @@ class Dropbox(Section):
     max_requests_per_second: float = key(10.0, "the ceiling; the pace adapts below it", gt=0, le=100_000)
     max_concurrency: int = key(4, "requests under way at once", ge=1, le=256)
     timeout_seconds: float = key(100, "for each request", gt=0, le=3_600)
-    drift_poll_seconds: float = key(30, "watch: looks at the team's event log; 0 = off", ge=0, le=86_400)
+    drift_poll_seconds: float = key(
+        30, "the team's event log: watch looks this often, run once a pass; 0 = off", ge=0, le=86_400
+    )
 
     def credentials(self) -> DropboxCredentials:
         """Fetches the secrets.

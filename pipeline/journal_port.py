@@ -33,6 +33,7 @@ from pipeline.records import (
     Dirty,
     Edge,
     GroupLink,
+    GroupPin,
     HeldRecord,
     Link,
     MailRecord,
@@ -166,6 +167,8 @@ class GroupsPort(Protocol):
         self, group_id: str, *, added: Iterable[str] = (), removed: Iterable[str] = ()
     ) -> None: ...
     async def drop_members(self, member_ids: Iterable[str]) -> None: ...
+    async def pins(self) -> dict[str, dict[str, GroupPin]]: ...
+    async def unpin(self, pins: Iterable[GroupPin]) -> None: ...
     async def open_actions(self, guids: Iterable[str] | None = None) -> list[Action]: ...
     async def add_actions(
         self,

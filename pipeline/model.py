@@ -205,6 +205,7 @@ class TeamEvent:
     email: str = ""
     group_id: str = ""
     by_us: bool = False  # actor is the app that our token belongs to, where that can be told
+    by_app: bool = False  # actor is an app: ours, or another one
     actor: str = ""
 
 
@@ -337,7 +338,7 @@ class Action:
     wait: WaitFor | None = None
     due: datetime | None = None
     job_id: str = ""  # async job that carries it, once known
-    precondition: str = ""  # the member's status when it was decided
+    precondition: str = ""  # what it was based on: the member's status, the name of a group to be renamed
     before: Profile = field(default_factory=Profile)  # what the member showed then: what `undo` goes back to
     error: str = ""
     hint: str = ""

@@ -93,6 +93,24 @@ class GroupLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPin:
+    """What an `undo` wants of a group, until the directory says something else about the same subject.
+
+    `guid`: the person's for a membership, else the group's own. `kind`: what undoes (group_add, group_remove,
+    group_rename, group_delete). `name`: the one to go back to. `was`: what the directory said when it was undone
+    ("in" or "out", the group's name, or its fingerprint).
+    """
+
+    group_guid: str
+    guid: str
+    kind: ActionKind
+    was: str
+    reason: str
+    at: datetime
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """A person whose actions were undone: `kind` is what still has to be done for it, None when nothing is."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pipeline.core.groups import WantedGroup
 from pipeline.core.transitions import check_transition
 from pipeline.model import Action, ActionKind, State, TeamGroup
-from pipeline.records import GroupLink
+from pipeline.records import GroupLink, GroupPin
 from state.database import Database, Row, dump, stamp
 from state.dispatch import OPEN, action_of
 from state.mirror import chunks, marks
@@ -146,6 +146,38 @@ class Groups:
             "DELETE FROM membership WHERE member_id IN (SELECT value FROM json_each(?))", (ids,)
         )
 
+    # --- pins of what was undone
+
+    async def pins(self) -> dict[str, dict[str, GroupPin]]:
+        """By directory group and subject."""
+        found: dict[str, dict[str, GroupPin]] = {}
+        for row in await self._database.fetch("SELECT * FROM group_pin ORDER BY group_guid, guid"):
+            found.setdefault(row["group_guid"], {})[row["guid"]] = GroupPin(
+                group_guid=row["group_guid"],
+                guid=row["guid"],
+                kind=ActionKind(row["kind"]),
+                was=row["was"],
+                reason=row["reason"],
+                at=datetime.fromisoformat(row["at"]),
+                name=row["name"],
+            )
+        return found
+
+    async def pin(self, pins: Iterable[GroupPin]) -> None:
+        await self._database.execute_many(
+            "INSERT OR REPLACE INTO group_pin VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (pin.group_guid, pin.guid, pin.kind.value, pin.name, pin.was, pin.reason, stamp(pin.at))
+                for pin in pins
+            ],
+        )
+
+    async def unpin(self, pins: Iterable[GroupPin]) -> None:
+        await self._database.execute_many(
+            "DELETE FROM group_pin WHERE group_guid = ? AND guid = ?",
+            [(pin.group_guid, pin.guid) for pin in pins],
+        )
+
     # --- intended writes
 
     async def open_actions(self, guids: Iterable[str] | None = None) -> list[Action]:
@@ -176,8 +208,9 @@ class Groups:
         seen_at: datetime | None,
     ) -> None:
         await self._database.execute_many(
-            "INSERT INTO action (guid, kind, state, email, member_id, changes, reason, cause, pass_id, ordinal, seen_at, "
-            "planned_at, group_guid, group_id, group_name) VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            "INSERT INTO action (guid, kind, state, email, member_id, changes, reason, cause, pass_id, ordinal, precondition, "
+            "seen_at, planned_at, group_guid, group_id, group_name) "
+            "VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     one.guid,
@@ -188,6 +221,7 @@ class Groups:
                     one.reason,
                     one.cause,
                     pass_id,
+                    one.old_name,
                     stamp(seen_at) if seen_at else None,
                     stamp(now),
                     group_guid,

@@ -199,23 +199,26 @@ class Engine:
             await self._clock.sleep(1.0)
 
     async def _watch_drift(self) -> None:
-        """What admins do in the console is looked at within this time. Trouble with the log stops nothing else."""
+        """What admins do in the console is looked at within this time."""
         troubled = False
         while True:
-            try:
-                marked = await self._parts.drift.look()
-            except ConnectorError as error:
-                if not troubled:
-                    logger().warning(
-                        Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint
-                    )
-                troubled = True
-            else:
-                troubled = False
-                if marked:
-                    logger().info(Event.DRIFT_SEEN, people=marked)
-                    self._poll.poke()
+            marked = await self._look_for_drift(humans_only=False, is_known=troubled)
+            troubled = marked is None
+            if marked:
+                self._poll.poke()
             await self._clock.sleep(self._options.drift_seconds)
+
+    async def _look_for_drift(self, *, humans_only: bool, is_known: bool = False) -> int | None:
+        """How many were marked. Trouble with the log stops nothing else: None; told unless it `is_known`."""
+        try:
+            marked = await self._parts.drift.look(humans_only=humans_only)
+        except ConnectorError as error:
+            if not is_known:
+                logger().warning(Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
+            return None
+        if marked:
+            logger().info(Event.DRIFT_SEEN, people=marked)
+        return marked
 
     def nudge(self) -> None:
         """Somebody changed the outbox (approve, retry): look at it."""
@@ -388,6 +391,8 @@ class Engine:
         parts.applier.begin_pass()
         parts.groups.begin_pass()
         await parts.applier.recover(state.apply)
+        if not self._watching and self._select is None and self._options.drift_seconds:
+            await self._look_for_drift(humans_only=True)
         now = self._clock.now()
         async with self._journal.transaction():
             waiting = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.JOINED)
@@ -428,7 +433,7 @@ class Engine:
         if (report.again or state.plan.deferred) and not ended:
             state.compare_wanted = state.compare_wanted or report.compare
             self._plan.poke()
-        elif not ended and state.selection is None:
+        elif not ended:
             await self._sync_groups(state)
 
     async def _sync_groups(self, state: PassState) -> None:
@@ -446,6 +451,7 @@ class Engine:
             fault=parts.poller.group_fault,
             has_compared=state.has_compared,
             seen_at=self.last_poll_at,
+            selection=state.selection.groups if state.selection else None,
         )
         for note in state.groups.news:
             event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT

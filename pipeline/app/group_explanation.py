@@ -44,7 +44,12 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
             users, is_opaque = nesting.users_of(guid)
             decision = decisions.get(guid)
             people = await journal.mirror.nodes(
-                {*(one for one, _ in (decision.left_out if decision else ())), *users}
+                {
+                    *(one for one, _ in (decision.left_out if decision else ())),
+                    *(pin.guid for pin in (decision.pinned if decision else ())),
+                    *users,
+                }
+                - {guid}
             )
             team = teams.get(group_id)
             members = (await journal.groups.members_of([group_id]))[group_id] if group_id else frozenset()
@@ -70,6 +75,14 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
                     "left_out": [
                         {"guid": one, "who": label_of(people[one]) if one in people else one, "reason": why}
                         for one, why in (decision.left_out if decision else ())
+                    ],
+                    "undone": [
+                        {
+                            "undo": pin.kind.value,
+                            "who": label_of(people[pin.guid]) if pin.guid in people else "",
+                            "reason": pin.reason,
+                        }
+                        for pin in (decision.pinned if decision else ())
                     ],
                     "next": _next(decision, node),
                     "pending": [_pending(action) for action in await journal.groups.open_actions([guid])],
@@ -141,6 +154,10 @@ def text_of_group(one: Json) -> str:
         lines.append(f"  fails       {escaped(one['failure'])}")
     lines += [
         f"  left out    {escaped(row['who'])}: {escaped(row['reason'])}" for row in one["left_out"][:SHOWN]
+    ]
+    lines += [
+        f"  undone      {row['reason']}: {row['undo']} {escaped(row['who'])} stands until the directory changes it"
+        for row in one["undone"][:SHOWN]
     ]
     states = Counter((row["action"], row["state"], row["error"], row["hint"]) for row in one["pending"])
     for (action, state, error, hint), number in states.items():

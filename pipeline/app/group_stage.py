@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from pipeline.core.group_values import GroupSelection
 from pipeline.core.nesting import Nesting
 from pipeline.journal_port import Journal
 from pipeline.model import State
@@ -56,8 +57,12 @@ class GroupStage:
         fault: str,
         has_compared: bool,
         seen_at: datetime | None,
+        selection: GroupSelection | None = None,
     ) -> set[str]:
-        """`people`: about whom something was decided or done; taken. Returns members who have to be read again."""
+        """`people`: about whom something was decided or done; taken. Returns members who have to be read again.
+
+        With a `selection` only that is decided and sent; what was touched is still to be looked at afterwards.
+        """
         changed = nesting.take_touched()
         touched = changed | nesting.groups_holding(people)
         people.clear()
@@ -69,6 +74,12 @@ class GroupStage:
             return set()
         counts = GroupApplyReport()
         await self._applier.recover(counts)
+        if selection is not None:
+            await self._sync_selected(
+                pass_id, nesting, report, counts, fault=fault, seen_at=seen_at, selection=selection
+            )
+            _count(counts, done)
+            return counts.stale
         for _ in range(MOST_ROUNDS):
             compare = not report.has_compared and (has_compared or await self._is_comparison_due())
             await self.planner.plan(
@@ -86,10 +97,36 @@ class GroupStage:
             await self._applier.apply(counts)
             if not counts.again:
                 break
-        for kind, groups in counts.done.items():
-            done[kind.value] = done.get(kind.value, 0) + len(groups)
+        _count(counts, done)
         self._pending = frozenset()
         return counts.stale
+
+    async def _sync_selected(
+        self,
+        pass_id: int,
+        nesting: Nesting,
+        report: GroupReport,
+        counts: GroupApplyReport,
+        *,
+        fault: str,
+        seen_at: datetime | None,
+        selection: GroupSelection,
+    ) -> None:
+        for _ in range(MOST_ROUNDS):
+            await self.planner.plan(
+                pass_id,
+                nesting,
+                report,
+                fault=fault,
+                compare=False,
+                touched=None,
+                seen_at=seen_at,
+                selection=selection,
+            )
+            counts.again = False
+            await self._applier.apply(counts, selection)
+            if not counts.again:
+                break
 
     async def _is_needed(self) -> bool:
         async with self._journal.reading():
@@ -99,3 +136,8 @@ class GroupStage:
         async with self._journal.reading():
             text = await self._journal.get("groups_compared_at")
         return text is None or self._clock.now() - datetime.fromisoformat(text) >= self._compare_every
+
+
+def _count(counts: GroupApplyReport, done: dict[str, int]) -> None:
+    for kind, groups in counts.done.items():
+        done[kind.value] = done.get(kind.value, 0) + len(groups)

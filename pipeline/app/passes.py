@@ -193,6 +193,7 @@ def _rows(actions: Sequence[Action]) -> list[Json]:
         if action.kind in MEMBERSHIP_KINDS:
             first = memberships.setdefault((action.group_guid, action.kind.value), row)
             first["emails"].append(action.email)
+            first["detail"]["guids"].append(action.guid)
             if first is not row:
                 continue
         rows.append(row)
@@ -211,8 +212,9 @@ def _row(action: Action) -> Json:
             "detail": {},
         }
         if action.kind in MEMBERSHIP_KINDS:
-            row["emails"] = []
-        return row
+            return {**row, "emails": [], "detail": {"guids": []}}
+        detail = {"name": action.group_name, "external_id": action.changes.external_id}
+        return {**row, "detail": {key: value for key, value in detail.items() if value}}
     return {
         "action": action.kind.value,
         "email": action.email,

@@ -19,6 +19,19 @@ def plain_cell(value: object) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else text
 
 
+SHOWN = 10
+
+
+def who(row: Json, *, shown: int | None = SHOWN) -> str:
+    """Whom a row of a plan is about: a person, or a group and the persons who are put in or taken out."""
+    if not row.get("group_guid") and not row.get("group"):
+        return str(row["email"] or row.get("dn") or row["guid"])
+    emails = row.get("emails") or []
+    few = emails if shown is None else emails[:shown]
+    more = f" and {len(emails) - len(few)} more" if len(emails) > len(few) else ""
+    return f"group {row['group']}{': ' if few else ''}{', '.join(few)}{more}"
+
+
 def plan_csv(plan: Json) -> str:
     """One row an action, then one a held action, one a skipped person."""
     buffer = io.StringIO()
@@ -28,16 +41,25 @@ def plan_csv(plan: Json) -> str:
         writer.writerow(
             [
                 plain_cell(cell)
-                for cell in (row["action"], row["email"], row["guid"], row["reason"], _detail(row))
+                for cell in (row["action"], _subject(row), row["guid"], row["reason"], _detail(row))
             ]
         )
     for held in plan["held"]:
         for row in held["actions"]:
-            cells = (f"held: {row['action']}", row["email"], row["guid"], row["reason"], held["hash"])
+            cells = (f"held: {row['action']}", _subject(row), row["guid"], row["reason"], held["hash"])
             writer.writerow([plain_cell(cell) for cell in cells])
     for row in plan["skipped"]:
         writer.writerow(
-            [plain_cell(cell) for cell in ("skipped", row["email"], row["guid"], row["reason"], row["dn"])]
+            [
+                plain_cell(cell)
+                for cell in (
+                    "skipped",
+                    _subject(row),
+                    row["guid"] or row.get("group_guid", ""),
+                    row["reason"],
+                    row["dn"],
+                )
+            ]
         )
     return buffer.getvalue().rstrip("\n")
 
@@ -48,7 +70,7 @@ def plan_html(plan: Json) -> str:
 
     source = (resources.files("pipeline.app") / "templates" / "plan.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
-    return environment.from_string(source).render(plan=_shown(plan))
+    return environment.from_string(source).render(plan=_shown(plan), who=who)
 
 
 def _shown(value: object) -> object:
@@ -62,5 +84,10 @@ def _shown(value: object) -> object:
     return value
 
 
+def _subject(row: Json) -> str:
+    """The e-mail column; of a row about a group, the group with everybody in question."""
+    return who(row, shown=None) if row.get("group") else str(row["email"])
+
+
 def _detail(row: Json) -> str:
-    return "; ".join(f"{key}={value}" for key, value in row["detail"].items())
+    return "; ".join(f"{key}={value}" for key, value in row["detail"].items() if key != "guids")

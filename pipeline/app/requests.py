@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from pipeline.app.compose import Assembly
@@ -115,11 +116,13 @@ class Requests:
 
     async def _apply(self, document: str, now: datetime) -> Json:
         rows = parse_plan(document, "the plan")
-        await self._look_at(select_rows(rows), now)
+        await self._look_at(select_rows(rows), now, {row.guid for row in rows if row.group_contents})
         return await outcome_of_rows(self._journal, rows, now)
 
-    async def _look_at(self, selection: Selection, now: datetime) -> None:
+    async def _look_at(
+        self, selection: Selection, now: datetime, groups: Collection[str] = frozenset()
+    ) -> None:
         async with self._journal.transaction():
-            await self._journal.mark_dirty(sorted(selection.guids), "timer", now)
+            await self._journal.mark_dirty(sorted({*selection.guids, *groups}), "timer", now)
         self._assembly.engine.nudge()
         await self._assembly.engine.quiet()

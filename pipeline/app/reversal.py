@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.app.explanation import nesting_of
+from pipeline.app.group_reversal import GroupReversal, reverse_groups
+from pipeline.core.group_values import DirectoryGroup, GroupContent
+from pipeline.core.nesting import Nesting
 from pipeline.errors import ControlError
-from pipeline.model import Action, ActionKind, Json, Profile
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, Profile
 from pipeline.records import Pin
+from stages.groups.planner import GroupPlanner
 from stages.people.planner import Planner
 from state.journal import Journal
 
@@ -41,6 +46,15 @@ class Reversal:
     pins: tuple[Pin, ...]
     rows: tuple[Json, ...]
     lost: tuple[str, ...]
+    groups: GroupReversal = field(default_factory=GroupReversal)
+
+    @property
+    def all_rows(self) -> tuple[Json, ...]:
+        return (*self.rows, *self.groups.rows)
+
+    @property
+    def all_lost(self) -> tuple[str, ...]:
+        return (*self.lost, *self.groups.lost)
 
 
 def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
@@ -95,24 +109,22 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
     async with journal.reading():
         done = await journal.outbox.done_in_pass(pass_id)
         moved = await journal.links_moved_in(pass_id)
-    actions = [one for one in done if not one.group_guid]
-    if done and not actions:
-        raise ControlError(
-            "undo a pass",
-            f"pass {pass_id} changed groups only, and groups follow the directory",
-            "change the groups in the directory",
-        )
-    if moved and not actions:
+    if moved and not done:
         raise ControlError("undo a pass", "; ".join(map(_kept, moved)), _GIVE_BACK)
-    if not actions:
+    if not done:
         raise ControlError(
             "undo a pass",
             f"pass {pass_id} is not known or changed nothing",
             "see `ad-connector journal show` for passes",
         )
-    reversal = reverse(pass_id, actions, now)
+    about_groups = [one for one in done if one.group_guid]
+    reversal = reverse(pass_id, [one for one in done if not one.group_guid], now)
     lost = [f"{_kept(line)}; {_GIVE_BACK}" for line in moved]
-    return replace(reversal, lost=(*lost, *reversal.lost))
+    reversal = replace(reversal, lost=(*lost, *reversal.lost))
+    if not about_groups:
+        return reversal
+    directory = await _present_groups(journal, {one.group_guid for one in about_groups})
+    return replace(reversal, groups=reverse_groups(pass_id, about_groups, directory, now))
 
 
 _GIVE_BACK = "to give it back, put the earlier person into the sync group with this e-mail in place of the new one, and approve that"
@@ -122,11 +134,26 @@ def _kept(line: Json) -> str:
     return f"{line['email']}: the account passed from {line['detail']['who']} to another person by an approval, and stays there"
 
 
+async def _present_groups(journal: Journal, guids: Collection[str]) -> dict[str, DirectoryGroup]:
+    """Of these, the groups that live, as the journal knows them."""
+    nesting = await nesting_of(journal)
+    async with journal.reading():
+        nodes = await journal.mirror.nodes(guids)
+    return {
+        guid: DirectoryGroup(guid=guid, name=node.entry.name, users=nesting.users_of(guid)[0])
+        for guid, node in nodes.items()
+        if node.live and node.entry.kind is Kind.GROUP
+    }
+
+
 async def write_undo(journal: Journal, reversal: Reversal, pass_id: int, now: datetime) -> Json:
-    """Pins the persons and marks them; the next pass sends what undoes, under the brake."""
-    guids = [pin.guid for pin in reversal.pins]
+    """Pins persons and groups and marks them; the next pass sends what undoes, under the brake."""
+    groups = sorted({pin.group_guid for pin in reversal.groups.pins})
+    people = [pin.guid for pin in reversal.pins]
+    guids = [*people, *groups]
     async with journal.transaction():
         await journal.pin(reversal.pins)
+        await journal.groups.pin(reversal.groups.pins)
         await journal.mark_dirty(guids, "retry", now)
         await journal.append(
             [
@@ -135,13 +162,23 @@ async def write_undo(journal: Journal, reversal: Reversal, pass_id: int, now: da
             ],
             now,
         )
-    return {"persons": len(guids)}
+    return {"persons": len(people), "groups": len(groups)}
 
 
 async def replay(
-    journal: Journal, planner: Planner, *, first: int, last: int | None, guid: str, now: datetime
+    journal: Journal,
+    planner: Planner,
+    groups: GroupPlanner,
+    *,
+    first: int,
+    last: int | None,
+    guid: str,
+    now: datetime,
 ) -> list[Json]:
-    """What today's rules say about the persons of journaled changes: wanted now, against what stands in the outbox."""
+    """What today's rules say about the persons and groups of journaled changes: wanted now, against what is open.
+
+    Groups: those that changed themselves, or that hold somebody who did; of a single person, their memberships.
+    """
     nesting = await nesting_of(journal)
     people: dict[str, list[int]] = {}
     after = first - 1
@@ -173,4 +210,47 @@ async def replay(
                 or "as it should be",
             }
         )
+    return [*rows, *await _replayed_groups(journal, groups, nesting, people, only=guid)]
+
+
+async def _replayed_groups(
+    journal: Journal, planner: GroupPlanner, nesting: Nesting, changed: Mapping[str, list[int]], *, only: str
+) -> list[Json]:
+    if not planner.is_on:
+        return []
+    concerned = nesting.groups_holding(changed)
+    rows = []
+    for decision in await planner.preview(nesting):
+        wanted = {GroupContent.wanted(one, decision.guid): one for one in decision.wanted}
+        async with journal.reading():
+            standing = {GroupContent.of(one) for one in await journal.groups.open_actions([decision.guid])}
+        if only:
+            wanted = {content: one for content, one in wanted.items() if content.guid == only}
+            standing = {content for content in standing if content.guid == only}
+        if decision.guid not in concerned and not any(content.guid in changed for content in wanted):
+            continue
+        subjects = {decision.guid, *nesting.users_of(decision.guid)[0], *(content.guid for content in wanted)}
+        rows.append(
+            {
+                "guid": decision.guid,
+                "email": "",
+                "group": decision.name,
+                "changes": sorted({seq for guid in subjects for seq in changed.get(guid, ())}),
+                "wanted": _counted(wanted),
+                "open": _counted(standing),
+                "differs": set(wanted) != standing,
+                "why": decision.failure
+                or "; ".join(dict.fromkeys(one.reason for one in wanted.values()))
+                or "as it should be",
+            }
+        )
     return rows
+
+
+def _counted(contents: Iterable[GroupContent]) -> list[str]:
+    """The kinds, with how many persons each is about."""
+    counts = Counter(content.kind for content in contents)
+    return [
+        f"{kind.value} ({number})" if kind in MEMBERSHIP_KINDS else kind.value
+        for kind, number in counts.items()
+    ]

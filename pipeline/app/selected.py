@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.errors import ConfigurationError, ControlError
 from pipeline.journal_port import Journal
-from pipeline.model import GROUP_KINDS, ActionKind, Json, Profile, State
+from pipeline.model import GROUP_KINDS, MEMBERSHIP_KINDS, Action, ActionKind, Json, Profile, State
 from stages.people.planner import Selection
 
 _HOW_TO_MAKE = "name a file that `plan --format json --out FILE` wrote"
@@ -20,16 +22,32 @@ _HOW_TO_MAKE = "name a file that `plan --format json --out FILE` wrote"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One action of a saved plan."""
+    """One action of a saved plan; about a group, with all the persons whom one row names.
+
+    `members`: GUID → e-mail of those who are put in or taken out.
+    """
 
     guid: str
     email: str
     kind: ActionKind
     changes: Profile
+    group: str = ""
+    group_name: str = ""  # that is to be set
+    members: tuple[tuple[str, str], ...] = ()
 
     @property
     def content(self) -> tuple[str, ActionKind, Profile]:
         return (self.guid, self.kind, self.changes)
+
+    @property
+    def group_contents(self) -> dict[GroupContent, str]:
+        """Everything that the row stands for, each with the e-mail of whom it is about."""
+        if self.kind in MEMBERSHIP_KINDS:
+            return {GroupContent(self.kind, self.guid, person): email for person, email in self.members}
+        if self.kind in GROUP_KINDS:
+            external_id = self.changes.external_id
+            return {GroupContent(self.kind, self.guid, self.guid, self.group_name, external_id): ""}
+        return {}
 
 
 async def select_person(journal: Journal, text: str) -> Selection:
@@ -44,7 +62,8 @@ async def select_person(journal: Journal, text: str) -> Selection:
             else f"nobody in the sync group, and no managed person, is known as {text!r}"
         )
         raise ControlError("find the person", cause, "name the person by e-mail or objectGUID")
-    return Selection(guids=frozenset({found[0].guid}))
+    guids = frozenset({found[0].guid})
+    return Selection(guids=guids, groups=GroupSelection(people=guids))
 
 
 def read_plan(path: Path) -> list[PlanRow]:
@@ -61,15 +80,7 @@ def parse_plan(text: str, name: str) -> list[PlanRow]:
     try:
         document: Any = json.loads(text)
         actions = document["actions"]
-        rows = [
-            PlanRow(
-                guid=one["guid"],
-                email=one["email"],
-                kind=ActionKind(one["action"]),
-                changes=Profile(**one["detail"]),
-            )
-            for one in actions
-        ]
+        rows = [_row(one) for one in actions]
         shown = document["plan"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(operation, "it is not a plan", _HOW_TO_MAKE) from error
@@ -80,6 +91,21 @@ def parse_plan(text: str, name: str) -> list[PlanRow]:
     return rows
 
 
+def _row(one: Json) -> PlanRow:
+    kind, detail = ActionKind(one["action"]), one["detail"]
+    if kind not in GROUP_KINDS:
+        return PlanRow(guid=one["guid"], email=one["email"], kind=kind, changes=Profile(**detail))
+    return PlanRow(
+        guid=one["group_guid"],
+        email="",
+        kind=kind,
+        changes=Profile(external_id=detail.get("external_id", "")),
+        group=one["group"],
+        group_name=detail.get("name", ""),
+        members=tuple(zip(detail.get("guids", ()), one.get("emails", ()), strict=False)),
+    )
+
+
 def plan_digest(actions: Sequence[Json], held: Sequence[Json]) -> str:
     """What names a plan: a hash over everything that it would do and hold."""
     content = json.dumps([actions, held], sort_keys=True).encode()
@@ -87,20 +113,32 @@ def plan_digest(actions: Sequence[Json], held: Sequence[Json]) -> str:
 
 
 def select_rows(rows: Sequence[PlanRow]) -> Selection:
-    """Groups are no part of it: they follow the directory with the next pass, and not from a saved plan."""
+    """Exactly these: what else is wanted of a person or a group is left to the next pass."""
     people = [row for row in rows if row.kind not in GROUP_KINDS]
     return Selection(
-        guids=frozenset(row.guid for row in people), rows=frozenset(row.content for row in people)
+        guids=frozenset(row.guid for row in people),
+        rows=frozenset(row.content for row in people),
+        groups=GroupSelection(rows=frozenset(content for row in rows for content in row.group_contents)),
     )
 
 
+_STALE = "what it was based on no longer holds; make a new plan"
+
+
 async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: datetime) -> Json:
-    """For each row what became of it: applied, or why not."""
+    """For each row what became of it: applied, or why not. A row about a group's members may come to several things."""
     async with journal.reading():
-        done = {(one.guid, one.kind, one.changes) for one in await journal.outbox.done_since(since)}
-        open_actions = await journal.outbox.open_of({row.guid for row in rows})
-    results = []
+        done = await journal.outbox.done_since(since)
+        open_actions = await journal.outbox.open_of({row.guid for row in rows if not row.group_contents})
+        about_groups = await journal.groups.open_actions({row.guid for row in rows if row.group_contents})
+    done_people = {(one.guid, one.kind, one.changes) for one in done if not one.group_guid}
+    done_groups = {GroupContent.of(one) for one in done if one.group_guid}
+    standing_groups = {GroupContent.of(one): one for one in about_groups}
+    results: list[Json] = []
     for row in rows:
+        if row.kind in GROUP_KINDS:
+            results += _group_results(row, done_groups, standing_groups)
+            continue
         standing = next(
             (
                 one
@@ -109,15 +147,31 @@ async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: date
             ),
             None,
         )
-        if row.kind in GROUP_KINDS:
-            state, why = "left out", "groups are not applied from a plan; they follow with the next pass"
-        elif row.content in done:
-            state, why = "applied", ""
-        elif standing is None or standing.state is State.PLANNED:
-            state, why = "stale", "what it was based on no longer holds; make a new plan"
-        else:
-            state, why = standing.state.value, ": ".join(filter(None, (standing.error, standing.hint)))
+        state, why = ("applied", "") if row.content in done_people else _state_of(standing)
         results.append(
             {"action": row.kind.value, "email": row.email, "guid": row.guid, "state": state, "why": why}
         )
     return {"rows": results}
+
+
+def _state_of(standing: Action | None) -> tuple[str, str]:
+    if standing is None or standing.state is State.PLANNED:
+        return "stale", _STALE
+    return standing.state.value, ": ".join(filter(None, (standing.error, standing.hint)))
+
+
+def _group_results(
+    row: PlanRow, done: AbstractSet[GroupContent], standing: Mapping[GroupContent, Action]
+) -> list[Json]:
+    """One line for all persons of whom the same became."""
+    emails: dict[tuple[str, str], list[str]] = {}
+    for content, email in row.group_contents.items():
+        state = ("applied", "") if content in done else _state_of(standing.get(content))
+        emails.setdefault(state, []).append(email)
+    if not emails:  # a plan of an earlier version did not say whom it is about
+        emails[("stale", _STALE)] = []
+    common = {"action": row.kind.value, "email": "", "guid": row.guid, "group": row.group}
+    return [
+        {**common, "emails": sorted(filter(None, whom)), "state": state, "why": why}
+        for (state, why), whom in emails.items()
+    ]

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.app.renderings import who
 from pipeline.core.exits import ExitCode
 from pipeline.core.namesake import HELD_KIND
 from pipeline.model import Json
@@ -28,7 +29,7 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         for name in ("action", "who", "why"):
             table.add_column(name, overflow="fold")
         for row in actions:
-            table.add_row(_cell(row["action"]), _cell(row["email"] or row["guid"]), _cell(row["reason"]))
+            table.add_row(_cell(row["action"]), _cell(who(row)), _cell(row["reason"]))
         console.print(table)
     else:
         console.print("No action: the team is as the directory wants it.")
@@ -48,11 +49,11 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         for name in ("who", "why"):
             table.add_column(name, overflow="fold")
         for row in plan["skipped"]:
-            table.add_row(_cell(row["email"] or row["dn"] or row["guid"]), _cell(row["reason"]))
+            table.add_row(_cell(who(row)), _cell(row["reason"]))
         console.print(table)
     for row in plan["errors"]:
-        who = f"{_cell(row['email'])}: " if row["email"] else ""
-        console.print(f"[bold red]{who}{_cell(row['error'])}[/] {_cell(row['hint'])}", soft_wrap=True)
+        whom = f"{_cell(row['email'])}: " if row["email"] else ""
+        console.print(f"[bold red]{whom}{_cell(row['error'])}[/] {_cell(row['hint'])}", soft_wrap=True)
     matches = plan.get("matches") or {}
     if matches:
         # "invited" counts those whom this very plan would invite.

@@ -12,7 +12,8 @@ import typer
 from config.settings import Settings
 from pipeline.app import compose, reversal, selected
 from pipeline.app.clock import SystemClock
-from pipeline.app.policies import planner_options_of
+from pipeline.app.policies import group_options_of, planner_options_of
+from pipeline.app.renderings import who
 from pipeline.cli.approve import asked, refuse_simulation
 from pipeline.cli.run import owned_pass
 from pipeline.cli.session import execute
@@ -20,6 +21,7 @@ from pipeline.core.exits import ExitCode
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
+from stages.groups.planner import GroupPlanner
 from stages.people.planner import Planner, Selection
 from state import lock
 from state.journal import Journal
@@ -38,9 +40,7 @@ def register(app: typer.Typer) -> None:
             code, reply = await _applied(settings, plan, rows)
             for row in reply["rows"]:
                 why = f"  {escaped(row['why'])}" if row["why"] else ""
-                typer.echo(
-                    f"{row['state']:<10} {row['action']:<14} {escaped(row['email'] or row['guid'])}{why}"
-                )
+                typer.echo(f"{row['state']:<10} {row['action']:<14} {escaped(who(row))}{why}")
             return code
 
         execute(context, body, is_pass=True)
@@ -66,9 +66,9 @@ def register(app: typer.Typer) -> None:
                 planned = await reversal.plan_undo(journal, number, now)
             finally:
                 await journal.close()
-            for line in planned.lost:
+            for line in planned.all_lost:
                 typer.echo(f"can't be undone: {escaped(line)}")
-            for row in planned.rows:
+            for row in planned.all_rows:
                 typer.echo(f"{row['done']} -> {row['undo']:<14} {escaped(row['email'] or row['guid'])}")
             if dry:
                 return 0
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
 
             reply = await asked(settings, {"command": "undo", "pass": number}, alone)
             typer.echo(
-                f"{reply['persons']} persons: the next pass sends it (under the brake); "
+                f"{reply['persons']} persons, {reply['groups']} groups: the next pass sends it (under the brake); "
                 "they are then left as they are until the directory changes them"
             )
             return 0
@@ -107,8 +107,14 @@ def register(app: typer.Typer) -> None:
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 guid = next(iter((await selected.select_person(journal, person)).guids)) if person else ""
-                planner = Planner(MemoryTeam(), journal, SystemClock(), planner_options_of(settings))
-                rows = await reversal.replay(journal, planner, first=first, last=last, guid=guid, now=now)
+                team, clock = MemoryTeam(), SystemClock()
+                planner = Planner(team, journal, clock, planner_options_of(settings))
+                groups = GroupPlanner(
+                    team, journal, clock, group_options_of(settings), preview=planner.preview
+                )
+                rows = await reversal.replay(
+                    journal, planner, groups, first=first, last=last, guid=guid, now=now
+                )
             finally:
                 await journal.close()
             if as_json:
@@ -117,7 +123,7 @@ def register(app: typer.Typer) -> None:
                 for row in rows:
                     mark = "differs" if row["differs"] else "same"
                     typer.echo(
-                        f"{mark:<8} {escaped(row['email'] or row['guid'])}  {', '.join(row['wanted']) or 'nothing'}: {escaped(row['why'])}"
+                        f"{mark:<8} {escaped(who(row))}  {', '.join(row['wanted']) or 'nothing'}: {escaped(row['why'])}"
                     )
             if effects:
                 different = [row["guid"] for row in rows if row["differs"]]
@@ -128,7 +134,7 @@ def register(app: typer.Typer) -> None:
                     return {"marked": len(different)}
 
                 reply = await asked(settings, {"command": "mark", "guids": different}, alone)
-                typer.echo(f"{reply['marked']} persons are decided again by the next pass")
+                typer.echo(f"{reply['marked']} persons and groups are decided again by the next pass")
             return 0
 
         execute(context, body)

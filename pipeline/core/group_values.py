@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.model import ActionKind, Status, TeamGroup
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Status, TeamGroup
+from pipeline.records import GroupPin
 
 
 class Mode(StrEnum):
@@ -66,13 +68,20 @@ class DirectoryGroup:
     users: frozenset[str] = frozenset()
     is_opaque: bool = False
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the directory changes its name or who is in it."""
+        text = "\0".join([self.name, *sorted(self.users)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the journal knows of the Dropbox side.
 
     `links`: directory group → Dropbox group. `members`: of linked groups, the member ids. `holders`: member id → the
-    person linked to it. `names` are those of the linked directory groups, for when they are gone.
+    person linked to it. `names` are those of the linked directory groups, for when they are gone. `pins`: what was
+    undone, by directory group and subject (a person, or the group itself).
     """
 
     team_groups: Mapping[str, TeamGroup] = field(default_factory=dict)
@@ -80,20 +89,22 @@ class Known:
     names: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, Mapping[str, GroupPin]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedGroup:
     """One write that a decision asks for. `guid`: the person's for a membership, else the group's.
 
-    `name` and `external_id` are what is to be set; `wave`: those of a wave may be sent side by side, after those
-    before.
+    `name` and `external_id` are what is to be set, `old_name` what a rename finds; `wave`: those of a wave may be sent
+    side by side, after those before.
     """
 
     kind: ActionKind
     guid: str
     reason: str
     name: str = ""
+    old_name: str = ""
     external_id: str = ""
     member_id: str = ""
     email: str = ""
@@ -106,7 +117,8 @@ class GroupDecision:
     """`adopt`: link to this Dropbox group, and how it was found. `unlink`: it left, and the Dropbox group stays.
 
     `failure`: why the group fails to sync, and `fault` the same as one word that failures are grouped by. `left_out`:
-    persons of the directory group who are not put into the Dropbox group, and why.
+    persons of the directory group who are not put into the Dropbox group, and why. `pinned`: what of it is left as an
+    `undo` wants it; `unpin`: pins that the directory has overtaken.
     """
 
     guid: str
@@ -119,3 +131,50 @@ class GroupDecision:
     fault: str = ""
     has_members: bool = True  # False: its memberships were not looked at
     left_out: tuple[tuple[str, str], ...] = ()
+    pinned: tuple[GroupPin, ...] = ()
+    unpin: tuple[GroupPin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupContent:
+    """What makes two writes about groups the same one: nothing of it may have changed since it was shown."""
+
+    kind: ActionKind
+    group_guid: str
+    guid: str
+    name: str = ""
+    external_id: str = ""
+
+    @classmethod
+    def of(cls, action: Action) -> GroupContent:
+        is_membership = action.kind in MEMBERSHIP_KINDS
+        return cls(
+            kind=action.kind,
+            group_guid=action.group_guid,
+            guid=action.guid,
+            name="" if is_membership else action.group_name,
+            external_id=action.changes.external_id,
+        )
+
+    @classmethod
+    def wanted(cls, one: WantedGroup, group_guid: str) -> GroupContent:
+        return cls(
+            kind=one.kind,
+            group_guid=group_guid,
+            guid=one.guid,
+            name="" if one.kind in MEMBERSHIP_KINDS else one.name,
+            external_id=one.external_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSelection:
+    """A pass about some writes only: the memberships of `people`, or with `rows` exactly these."""
+
+    people: frozenset[str] = frozenset()
+    rows: frozenset[GroupContent] | None = None
+
+    def allows(self, content: GroupContent) -> bool:
+        if self.rows is not None:
+            return content in self.rows
+        return content.kind in MEMBERSHIP_KINDS and content.guid in self.people

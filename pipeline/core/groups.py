@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.core.group_names import Names, fold, holds_sid, match_groups
+from pipeline.core.group_pins import Pins
 from pipeline.core.group_values import (
     DirectoryGroup,
     GroupDecision,
@@ -62,13 +63,15 @@ def decide_groups(
     `touched` names the groups whose memberships are looked at (None: all); names are looked at for all of them.
     `standing`: why the others fail for their users, as found last.
     """
+    pins = Pins(groups, known.pins, touched)
+    groups = [pins.renamed(group) for group in groups]
     places = match_groups(groups, known, policy)
     failures = _outside_scope(
         [group for group in groups if touched is None or group.guid in touched], persons, policy
     )
     if touched is not None and policy.mode is Mode.SAME:
         failures |= {guid: text for guid, text in (standing or {}).items() if guid not in touched}
-    names = Names(groups, places, known, failures, policy, frozenset(gone))
+    names = Names(groups, places, known, {**failures, **pins.undone}, policy, frozenset(gone))
     decisions = []
     for group in sorted(groups, key=lambda one: (fold(one.name), one.guid)):
         clash = names.clashes.get(group.guid, "")
@@ -84,6 +87,9 @@ def decide_groups(
             )
             continue
         place = places.get(group.guid)
+        if group.guid in pins.undone:
+            decisions.append(_undone(group, place, pins))
+            continue
         failure = failures.get(group.guid, "")
         fault = OUTSIDE_SCOPE if failure else ""
         if not failure and not group.external_id:
@@ -97,7 +103,7 @@ def decide_groups(
         left_out: tuple[tuple[str, str], ...] = ()
         has_members = touched is None or group.guid in touched
         if has_members:
-            changes, left_out = _members(group, target, persons, known, is_failing=bool(failure))
+            changes, left_out = _members(group, target, persons, known, pins, is_failing=bool(failure))
             wanted += changes
         decisions.append(
             GroupDecision(
@@ -110,9 +116,29 @@ def decide_groups(
                 fault=fault,
                 has_members=has_members,
                 left_out=left_out,
+                pinned=pins.holding(group.guid),
+                unpin=pins.overtaken(group.guid),
             )
         )
     return [*decisions, *(_gone(guid, known, policy) for guid in sorted(gone))]
+
+
+def _undone(group: DirectoryGroup, place: tuple[TeamGroup, str] | None, pins: Pins) -> GroupDecision:
+    """Its creation was undone: it goes as any deleted group goes, and does not come back by itself."""
+    linked = place[0] if place and place[1] == "link" else None
+    wanted: tuple[WantedGroup, ...] = ()
+    if linked is not None:
+        reason = pins.undone[group.guid]
+        kind = ActionKind.GROUP_DELETE
+        wanted = (WantedGroup(kind=kind, guid=group.guid, name=linked.name, reason=reason, cause="undo"),)
+    return GroupDecision(
+        guid=group.guid,
+        name=group.name,
+        group_id=linked.group_id if linked else "",
+        wanted=wanted,
+        pinned=pins.holding(group.guid),
+        unpin=pins.overtaken(group.guid),
+    )
 
 
 # --- rule 3: who fails a group ------------------------------------------------------------------------------
@@ -170,6 +196,8 @@ def _structure(group: DirectoryGroup, target: TeamGroup | None, names: Names) ->
             kind=ActionKind.GROUP_RENAME,
             guid=group.guid,
             name=new_name,
+            old_name=target.name if new_name else "",
+            email="" if new_name else target.name,
             external_id=new_id,
             reason=f"differs: {', '.join(parts)}",
             wave=wave,
@@ -185,15 +213,25 @@ def _members(
     target: TeamGroup | None,
     persons: Mapping[str, Person],
     known: Known,
+    pins: Pins,
     *,
     is_failing: bool,
 ) -> tuple[list[WantedGroup], tuple[tuple[str, str], ...]]:
     present = known.members.get(target.group_id, frozenset()) if target else frozenset()
     wanted: list[WantedGroup] = []
     left_out: list[tuple[str, str]] = []
-    for guid in sorted(group.users):
+    for guid in sorted(group.users | pins.kept_in(group.guid)):
         person = persons.get(guid)
         if person is None:
+            continue
+        pin = pins.membership(group.guid, guid)
+        if pin is not None:
+            if (
+                pin.kind is ActionKind.GROUP_ADD
+                and _may_come_back(person)
+                and person.member_id not in present
+            ):
+                wanted.append(_membership(ActionKind.GROUP_ADD, person, pin.reason))
             continue
         reason = _why_left_out(person)
         if reason:
@@ -204,7 +242,11 @@ def _members(
         person = persons.get(known.holders.get(member_id, ""))
         if person is None or group.is_opaque:
             continue  # not managed; or perhaps in what can't be read
-        reason = _why_removed(person, group)
+        pin = pins.membership(group.guid, person.guid)
+        if pin is not None and pin.kind is ActionKind.GROUP_ADD:
+            continue
+        # Somebody who is in what can't be read is put out by an undo all the same, for that is not concluded from absence.
+        reason = pin.reason if pin is not None and _may_be_put_out(person) else _why_removed(person, group)
         if reason:
             change = _membership(ActionKind.GROUP_REMOVE, person, reason)
             wanted.append(replace(change, cause=f"left group {group.name}"))
@@ -221,6 +263,15 @@ def _membership(kind: ActionKind, person: Person, reason: str) -> WantedGroup:
 def _may_be_added(person: Person) -> bool:
     """Invited members can be added; who is suspended stays, but does not come in; who has no account yet comes later."""
     return person.is_listed and person.is_seen and person.status in (Status.ACTIVE, Status.INVITED)
+
+
+def _may_come_back(person: Person) -> bool:
+    """By an undo, also who left the user scope: their suspension was undone with it."""
+    return person.is_seen and not person.excluded and person.status in (Status.ACTIVE, Status.INVITED)
+
+
+def _may_be_put_out(person: Person) -> bool:
+    return person.is_seen and not person.excluded and person.is_on_team
 
 
 def _why_left_out(person: Person) -> str:

@@ -26,14 +26,20 @@ class DriftWatcher:
         self._journal = journal
         self._clock = clock
 
-    async def look(self) -> int:
-        """Reads the log from where it stood; returns how many persons and groups were marked. TeamReadError changes nothing."""
-        marked = await self._follow("drift", about_groups=False)
+    async def look(self, *, humans_only: bool = False) -> int:
+        """Reads the log from where it stood; returns how many persons and groups were marked. TeamReadError changes nothing.
+
+        `humans_only`: what apps did is passed over. A process that lives for one pass can't tell our own writes of the pass
+        before from those of another app, and would read again everybody whom it has just changed.
+        """
+        marked = await self._follow("drift", about_groups=False, humans_only=humans_only)
         async with self._journal.reading():
             has_groups = bool(await self._journal.groups.links())
-        return marked + (await self._follow("drift_groups", about_groups=True) if has_groups else 0)
+        if has_groups:
+            marked += await self._follow("drift_groups", about_groups=True, humans_only=humans_only)
+        return marked
 
-    async def _follow(self, key: str, *, about_groups: bool) -> int:
+    async def _follow(self, key: str, *, about_groups: bool, humans_only: bool) -> int:
         async with self._journal.reading():
             cursor = await self._journal.get(f"{key}_cursor") or ""
             since_text = await self._journal.get(f"{key}_since")
@@ -41,7 +47,9 @@ class DriftWatcher:
         marked = 0
         for _ in range(MAX_PAGES):
             page = await self._team.events(cursor, since, about_groups=about_groups)
-            foreign = [event for event in page.events if not event.by_us]
+            foreign = [event for event in page.events if not (event.by_us or (humans_only and event.by_app))]
+            if not foreign and page.reset_to is None and page.cursor == cursor:
+                break
             async with self._journal.transaction():
                 if about_groups:
                     # Whoever was put in or taken out, the group is read again as a whole.

@@ -72,6 +72,7 @@ class EventLog:
             email=record.email.lower(),
             group_id=record.group_id,
             by_us=record.app_id in self._own_apps or self._client.is_own_request(record.request_id),
+            by_app=bool(record.app_id),
             actor=record.actor_name,
         )
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import anyio
 
+from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.errors import ConnectorError, GroupGone, SyncError
 from pipeline.journal_port import Journal
 from pipeline.model import (
@@ -80,18 +81,19 @@ class GroupApplier:
         for unit in _units(left):
             await self._read_back(unit, report)
 
-    async def apply(self, report: GroupApplyReport) -> None:
-        """Sends until nothing is left that may be sent now."""
-        while structure := await self._ready(GROUP_KINDS - MEMBERSHIP_KINDS):
+    async def apply(self, report: GroupApplyReport, selection: GroupSelection | None = None) -> None:
+        """Sends until nothing is left that may be sent now; of what is selected, where something is."""
+        while structure := await self._ready(GROUP_KINDS - MEMBERSHIP_KINDS, selection):
             first = structure[0].ordinal
             await self._all([[action] for action in structure if action.ordinal == first], report)
         for kind in (ActionKind.GROUP_REMOVE, ActionKind.GROUP_ADD):
-            units = _units(await self._ready({kind}))
+            units = _units(await self._ready({kind}, selection))
             await self._all([unit for unit in units if unit[0].group_id], report)
 
-    async def _ready(self, kinds: Collection[ActionKind]) -> list[Action]:
+    async def _ready(self, kinds: Collection[ActionKind], selection: GroupSelection | None) -> list[Action]:
         async with self._journal.reading():
-            return await self._journal.groups.ready(kinds)
+            ready = await self._journal.groups.ready(kinds)
+        return [one for one in ready if selection is None or selection.allows(GroupContent.of(one))]
 
     async def _all(self, units: Sequence[Unit], report: GroupApplyReport) -> None:
         """Side by side, a worker each. What ends the pass lets the others finish what they have under way."""

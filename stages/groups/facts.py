@@ -39,6 +39,14 @@ class GroupOptions:
     sync_group: str = ""  # as configured, for what is told
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """`is_complete`: nothing below the sync group was unreadable, so that a missing group is a group that left."""
+
+    decisions: list[GroupDecision]
+    is_complete: bool
+
+
 class GroupFacts:
     """Reads the journal only."""
 
@@ -55,23 +63,28 @@ class GroupFacts:
 
     async def decide(
         self, nesting: Nesting, touched: frozenset[str] | None, standing: Mapping[str, str]
-    ) -> list[GroupDecision]:
+    ) -> Decided:
         """`touched`, `standing`: as `decide_groups` takes them."""
+        # In one go, with nothing awaited in between: the poller goes on meanwhile, and a group that was deleted since it
+        # was found to be synced would look emptied.
         synced = self.synced(nesting)
+        inside = {guid: nesting.users_of(guid) for guid in synced if touched is None or guid in touched}
+        is_complete = nesting.is_complete(separate=self._options.policy.mode is Mode.SEPARATE)
         journal = self._journal
         async with journal.reading():
             links = await journal.groups.links()
             team_groups = await journal.groups.all()
+            pins = await journal.groups.pins()
             nodes = await journal.mirror.nodes(synced)
-            looked_at = [guid for guid in synced if guid in nodes and (touched is None or guid in touched)]
+            looked_at = [guid for guid in inside if guid in nodes]
             members = await journal.groups.members_of(
                 links[guid].group_id for guid in looked_at if guid in links
             )
             holders = await journal.links.holders({one for present in members.values() for one in present})
         groups = []
-        people: set[str] = set(holders.values())
+        people: set[str] = {*holders.values(), *(guid for subjects in pins.values() for guid in subjects)}
         for guid, node in nodes.items():
-            users, is_opaque = nesting.users_of(guid) if guid in looked_at else (frozenset(), False)
+            users, is_opaque = inside.get(guid, (frozenset(), False))
             people |= users
             groups.append(self._group(node, users, is_opaque=is_opaque))
         persons = await self._persons(nesting, people)
@@ -81,11 +94,13 @@ class GroupFacts:
             names={guid: link.name for guid, link in links.items()},
             members=members,
             holders=holders,
+            pins=pins,
         )
         gone = [guid for guid in links if guid not in synced]
-        return decide_groups(
+        decisions = decide_groups(
             groups, gone, persons, known, self._options.policy, touched=touched, standing=standing
         )
+        return Decided(decisions=decisions, is_complete=is_complete)
 
     def _group(self, node: Node, users: frozenset[str], *, is_opaque: bool) -> DirectoryGroup:
         return DirectoryGroup(

@@ -6,11 +6,12 @@ when the persons of a pass are through, so that nobody is put into a group befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.core.brake import BrakeItem, HeldSet, Sent, apply_brake, count_window
+from pipeline.core.brake import HeldSet
+from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.core.groups import (
     GroupDecision,
     Mode,
@@ -22,8 +23,9 @@ from pipeline.errors import GroupGone
 from pipeline.journal_port import Journal
 from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, State
 from pipeline.ports import Clock, Team
-from pipeline.records import GroupLink, HeldRecord, Node
-from stages.groups.facts import GroupFacts, GroupOptions, Preview
+from pipeline.records import GroupLink
+from stages.groups.facts import Decided, GroupFacts, GroupOptions, Preview
+from stages.groups.release import GroupRelease
 
 GROUP_NOTES = frozenset({NoteKind.GROUP_FAILED, NoteKind.GROUP_LEFT_OUT, NoteKind.GROUP_KEPT})
 SYNC_GROUP_FAULT = "group sync group"
@@ -49,21 +51,26 @@ class GroupPlanner:
         self._clock = clock
         self._options = options
         self._facts = GroupFacts(journal, clock, options, preview=preview)
+        self._release = GroupRelease(journal, options.brake)
         self._standing: dict[str, GroupDecision] = {}
         self._seen_at: datetime | None = None
         self._listed_in = 0  # the pass in which all groups were listed last
 
+    @property
+    def is_on(self) -> bool:
+        return self._options.policy.mode is not Mode.OFF
+
     async def is_needed(self) -> bool:
         """Whether groups are synced, or were, and still have to be let go."""
-        if self._options.policy.mode is not Mode.OFF:
+        if self.is_on:
             return True
         return bool(await self._journal.groups.links() or await self._journal.groups.open_actions())
 
     async def preview(self, nesting: Nesting) -> list[GroupDecision]:
         """What would be decided about all groups from what the journal knows; reads and changes nothing else."""
-        return await self._decide(nesting, None)
+        return (await self._decide(nesting, None)).decisions
 
-    async def _decide(self, nesting: Nesting, touched: frozenset[str] | None) -> list[GroupDecision]:
+    async def _decide(self, nesting: Nesting, touched: frozenset[str] | None) -> Decided:
         standing = {guid: one.failure for guid, one in self._standing.items() if one.failure}
         return await self._facts.decide(nesting, touched, standing)
 
@@ -78,12 +85,14 @@ class GroupPlanner:
         touched: frozenset[str] | None,
         changed: frozenset[str] = frozenset(),
         seen_at: datetime | None = None,
+        selection: GroupSelection | None = None,
     ) -> None:
         """Decides about the touched groups (None: all) and releases what may be sent. TeamReadError ends the pass.
 
         `seen_at`: when the changes behind it were seen. What failed for good is asked for again only in groups that the directory has `changed`.
 
-        `fault`: why the group sync group can't be had; then nothing is done about any group.
+        `fault`: why the group sync group can't be had; then nothing is done about any group. `selection` limits it to
+        some writes; whatever else is wanted is left to the next pass.
         """
         separate = self._options.policy.mode is Mode.SEPARATE
         synced = self._facts.synced(nesting)
@@ -97,7 +106,10 @@ class GroupPlanner:
                 await self._compare(pass_id)
                 report.has_compared, compare = True, False
             touched = await self._look_again(pass_id, touched)
-            decisions = await self._decide(nesting, touched)
+            decided = await self._decide(nesting, touched)
+            if selection is not None:
+                decided = _selected(decided, selection)
+            decisions = decided.decisions
             adopted = [one for one in decisions if one.adopt is not None]
             if adopted:
                 await self._link(adopted, pass_id)
@@ -107,9 +119,11 @@ class GroupPlanner:
                 await self._list(pass_id)
                 continue
             break
-        is_complete = nesting.is_complete(separate=separate)
         self._seen_at = seen_at
-        await self._write(pass_id, decisions, report, is_complete=is_complete, changed=changed)
+        if selection is not None:
+            await self._write_selected(pass_id, decided, report, selection)
+            return
+        await self._write(pass_id, decisions, report, is_complete=decided.is_complete, changed=changed)
 
     # --- what the team says now
 
@@ -159,8 +173,6 @@ class GroupPlanner:
                 await self._journal.groups.doubt([link.group_id], doubted=False)
         return None if touched is None else touched | {link.guid for link in doubted}
 
-    # --- decide
-
     # --- write ahead
 
     async def _link(self, adopted: Sequence[GroupDecision], pass_id: int) -> None:
@@ -194,15 +206,13 @@ class GroupPlanner:
             for action in await journal.groups.open_actions():
                 of_group.setdefault(action.group_guid, []).append(action)
             for one in decisions:
-                wanted = one.wanted
-                if one.unlink or any(each.kind is ActionKind.GROUP_DELETE for each in wanted):
-                    if not is_complete and self._options.policy.mode is not Mode.OFF:
+                if _has_left(one):
+                    if not is_complete and self.is_on:
                         continue  # it may still be in what can't be read
                     if one.unlink:
                         await journal.groups.unlink([one.guid])
-                for each in wanted:
-                    if each.kind not in MEMBERSHIP_KINDS:
-                        waves[one.guid] = each.wave
+                await journal.groups.unpin(one.unpin)
+                waves |= _wave(one)
                 open_actions = of_group.pop(one.guid, [])
                 if one.guid in changed:
                     again = [action for action in open_actions if action.state is State.FAILED]
@@ -212,18 +222,38 @@ class GroupPlanner:
             # What is left is about groups that are neither synced nor linked any more.
             await _supersede(journal, [each for group in of_group.values() for each in group], now)
             await self._tell(decisions, report)
-            await self._release(report, waves, now)
+            report.held = await self._release.let_go(waves, now)
+
+    async def _write_selected(
+        self, pass_id: int, decided: Decided, report: GroupReport, selection: GroupSelection
+    ) -> None:
+        """What else is open stays as it is, and so does what is told."""
+        now = self._clock.now()
+        journal = self._journal
+        async with journal.transaction():
+            waves: dict[str, int] = {}
+            for one in decided.decisions:
+                if one.unlink or (_has_left(one) and not decided.is_complete and self.is_on):
+                    continue
+                waves |= _wave(one)
+                open_actions = [
+                    action
+                    for action in await journal.groups.open_actions([one.guid])
+                    if selection.allows(GroupContent.of(action))
+                ]
+                await self._merge(one, open_actions, pass_id, now)
+            report.held = await self._release.let_go(waves, now, selection)
 
     async def _merge(
         self, one: GroupDecision, open_actions: Sequence[Action], pass_id: int, now: datetime
     ) -> None:
         """What stays, what is no longer wanted, what is new."""
-        standing = {_content(action): action for action in open_actions}
-        wanted = {(each.kind, each.guid, each.name, each.external_id): each for each in one.wanted}
+        standing = {GroupContent.of(action): action for action in open_actions}
+        wanted = {GroupContent.wanted(each, one.guid): each for each in one.wanted}
         obsolete = [
             action
             for content, action in standing.items()
-            if content not in wanted and (one.has_members or action.kind not in MEMBERSHIP_KINDS)
+            if content not in wanted and (one.has_members or content.kind not in MEMBERSHIP_KINDS)
         ]
         await _supersede(self._journal, obsolete, now)
         if one.group_id and any(action.group_id != one.group_id for action in open_actions):
@@ -286,43 +316,31 @@ class GroupPlanner:
         await self._journal.set_notes(guids, notes)
         report.news += [note for note in notes if note not in before]
 
-    # --- the brake
-
-    async def _release(self, report: GroupReport, waves: Mapping[str, int], now: datetime) -> None:
-        journal = self._journal
-        report.held = ()
-        actions = {one.id: one for one in await journal.outbox.unreleased(about_groups=True)}
-        if not actions:
-            return
-        window = now - self._options.brake.window
-        sent = await journal.outbox.sent_since(window, [ActionKind.GROUP_REMOVE])
-        counts = count_window([_sent(one) for one in sent], now=now, policy=self._options.brake)
-        nodes = await journal.mirror.nodes({one.guid for one in actions.values()})
-        links = await journal.groups.links()
-        members = await journal.groups.members_of({one.group_id for one in actions.values()} - {""})
-        sizes = {guid: len(members.get(link.group_id, ())) for guid, link in links.items()}
-        result = apply_brake(
-            [_brake_item(action, nodes.get(action.guid)) for action in actions.values()],
-            counts,
-            await journal.links.count_managed(),
-            self._options.brake,
-            group_sizes=sizes,
-        )
-        report.held = result.held
-        for held in result.held:
-            await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
-        await journal.groups.release(
-            [(actions[item.ref], waves.get(item.guid, 0)) for item in result.released]
-        )
-
 
 def _needs_names(one: GroupDecision) -> bool:
     return any(each.kind in (ActionKind.GROUP_CREATE, ActionKind.GROUP_RENAME) for each in one.wanted)
 
 
-def _content(action: Action) -> tuple[ActionKind, str, str, str]:
-    name = "" if action.kind in MEMBERSHIP_KINDS else action.group_name
-    return (action.kind, action.guid, name, action.changes.external_id)
+def _has_left(one: GroupDecision) -> bool:
+    """No longer to be synced; a group whose creation was undone is not one of them."""
+    is_deleted = any(each.kind is ActionKind.GROUP_DELETE for each in one.wanted)
+    return one.unlink or (is_deleted and not one.pinned)
+
+
+def _wave(one: GroupDecision) -> dict[str, int]:
+    waves = [each.wave for each in one.wanted if each.kind not in MEMBERSHIP_KINDS]
+    return {one.guid: max(waves)} if waves else {}
+
+
+def _selected(decided: Decided, selection: GroupSelection) -> Decided:
+    """Only what the selection is about, and nobody put into a group that is not there and is not made now."""
+    decisions = []
+    for one in decided.decisions:
+        wanted = tuple(each for each in one.wanted if selection.allows(GroupContent.wanted(each, one.guid)))
+        if not one.group_id and not any(each.kind is ActionKind.GROUP_CREATE for each in wanted):
+            wanted = ()
+        decisions.append(replace(one, wanted=wanted, adopt=one.adopt if wanted else None))
+    return replace(decided, decisions=decisions)
 
 
 def _named(wanted: WantedGroup, one: GroupDecision) -> WantedGroup:
@@ -332,46 +350,3 @@ def _named(wanted: WantedGroup, one: GroupDecision) -> WantedGroup:
 
 async def _supersede(journal: Journal, actions: Sequence[Action], now: datetime) -> None:
     await journal.outbox.supersede([one for one in actions if one.state is not State.SENDING], now)
-
-
-def _brake_item(action: Action, node: Node | None) -> BrakeItem:
-    is_membership = action.kind in MEMBERSHIP_KINDS
-    return BrakeItem(
-        guid=action.guid,
-        kind=action.kind,
-        group_guid=action.group_guid if is_membership else "",
-        cause=action.cause,
-        dn=node.entry.dn if node else "",
-        seen_at=action.seen_at,
-        approved=action.approved,
-        ref=action.id,
-    )
-
-
-def _sent(action: Action) -> Sent:
-    assert action.sent_at is not None
-    return Sent(
-        guid=action.guid,
-        kind=action.kind,
-        at=action.sent_at,
-        group_guid=action.group_guid,
-        approved=action.approved,
-    )
-
-
-def _record(held: HeldSet, now: datetime) -> HeldRecord:
-    return HeldRecord(
-        hash=held.hash,
-        kind=held.subject.value,
-        at=now,
-        wanted=held.wanted,
-        limit_text=held.rule,
-        clusters=tuple(
-            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
-            for cluster in held.clusters
-        ),
-        items=tuple(
-            (f"{item.group_guid}/{item.guid}" if item.group_guid else item.guid, item.kind.value)
-            for item in held.items
-        ),
-    )

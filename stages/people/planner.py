@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pipeline.core.brake import BrakePolicy, HeldSet
 from pipeline.core.exclusion import Exclusions
+from pipeline.core.group_values import GroupSelection
 from pipeline.core.identity import How
 from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
@@ -41,10 +42,14 @@ class PlannerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A pass about some persons only; with `rows`, about exactly these actions (GUID, kind, changes)."""
+    """A pass about some persons only; with `rows`, about exactly these actions (GUID, kind, changes).
+
+    `groups`: which writes about groups go with it.
+    """
 
     guids: frozenset[str]
     rows: frozenset[tuple[str, ActionKind, Profile]] | None = None
+    groups: GroupSelection = field(default_factory=GroupSelection)
 
     def allows(self, action: Action) -> bool:
         if action.guid not in self.guids:

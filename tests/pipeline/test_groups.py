@@ -1,12 +1,15 @@
 """Groups through the whole pipeline, between doubles: behaviour.md §6 as passes show it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from pipeline.core.exits import ExitCode
 from pipeline.core.plan import NoteKind
-from pipeline.model import ActionKind
+from pipeline.errors import TeamReadError
+from pipeline.model import ActionKind, Status, TeamEvent
+from tests.pipeline.group_world import in_group, nest, notes, settled, writes
 from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
@@ -14,47 +17,9 @@ pytestmark = pytest.mark.anyio
 Make = Callable[..., World]
 
 
-def in_group(world: World, name: str) -> list[str] | None:
-    """First parts of the e-mails of who is in it; None where there is no such group."""
-    for group_id, group in world.team.groups.groups.items():
-        if group.name == name:
-            present = world.team.groups.members[group_id]
-            return sorted(world.team.members[one].email.partition("@")[0] for one in present)
-    return None
-
-
-def notes(world: World, kind: NoteKind) -> dict[str, str]:
-    assert world.summary is not None
-    return {note.label: note.detail for note in world.summary.standing.notes if note.kind is kind}
-
-
-def nest(world: World, name: str, *people: str, below: str = "") -> str:
-    """A group with new people in it, in the sync group or below another."""
-    guid = world.directory.create_group(name)
-    world.directory.add_member(below or world.group, guid)
-    for one in people:
-        world.person(one, groups=[guid])
-    return guid
-
-
 @pytest.fixture
 def same(new_world: Make) -> World:
     return new_world(groups={"mode": "same"}, users={"leave_settle_seconds": 0})
-
-
-async def settled(world: World) -> None:
-    await world.run()
-    world.accept_all()
-    await world.run()
-    world.team.requests.clear()
-
-
-def writes(world: World) -> dict[str, int]:
-    return {
-        name: count
-        for name, count in world.team.requests.items()
-        if name.startswith("group_") or name in ("list_groups", "get_groups", "list_group_members")
-    }
 
 
 # --- the main job -------------------------------------------------------------------------------------------
@@ -269,6 +234,62 @@ async def test_mode_off_lets_go_of_the_groups(new_world: Make) -> None:
 # --- drift --------------------------------------------------------------------------------------------------
 
 
+def event(world: World, kind: str, group_id: str, *, by_app: bool = False) -> None:
+    world.team.log.append(TeamEvent(at=world.clock.now(), kind=kind, group_id=group_id, by_app=by_app))
+
+
+async def test_what_the_console_changed_is_set_right_by_the_next_pass(same: World) -> None:
+    """Somebody put in, somebody taken out, a group renamed, one deleted: a plain pass reads the log, and these groups."""
+    nest(same, "Sales", "ann", "bob")
+    nest(same, "Tech", "eve")
+    nest(same, "Lab", "gus")
+    nest(same, "Quiet", "hal")
+    await settled(same)
+    register = same.team.groups
+    ids = {group.name: group_id for group_id, group in register.groups.items()}
+    cid = same.team.add("cid@example.test", status=Status.ACTIVE)
+    register.members[ids["Sales"]] = {
+        *(one for one in register.members[ids["Sales"]] if one != same.member("ann").member_id),
+        cid.member_id,
+    }
+    event(same, "group_remove_member", ids["Sales"])
+    event(same, "group_add_member", ids["Sales"])
+    register.groups[ids["Tech"]] = replace(register.groups[ids["Tech"]], name="Mine")
+    event(same, "group_rename", ids["Tech"])
+    register.groups.pop(ids["Lab"])
+    register.members.pop(ids["Lab"])
+    event(same, "group_delete", ids["Lab"])
+    same.team.requests.clear()
+    await same.run()
+    assert in_group(same, "Sales") == ["ann", "bob", "cid"]  # Cid is nobody's business: not managed
+    assert in_group(same, "Tech") == ["eve"]
+    assert in_group(same, "Lab") == ["gus"]
+    assert writes(same) == {
+        "list_groups": 1, "list_group_members": 2,
+        "group_create": 1, "group_rename": 1, "group_add": 2,
+    }  # fmt: skip
+    same.team.requests.clear()
+    await same.run()
+    assert writes(same) == {}
+
+
+async def test_what_apps_did_is_no_drift_for_a_single_pass_and_a_dead_log_stops_nothing(
+    same: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next process can't tell our own writes from another app's: it would list every group that was just filled."""
+    nest(same, "Sales", "ann")
+    await settled(same)
+    event(same, "group_add_member", next(iter(same.team.groups.groups)), by_app=True)
+    await same.run()
+    assert writes(same) == {}
+
+    async def dead(*_: object, **__: object) -> None:
+        raise TeamReadError("reading the event log", "missing_scope")
+
+    monkeypatch.setattr(same.team, "events", dead)
+    assert (await same.run()).code is ExitCode.OK
+
+
 async def test_what_the_console_changed_is_set_right_by_a_full_comparison(same: World) -> None:
     nest(same, "Sales", "ann", "bob")
     await settled(same)
@@ -402,32 +423,6 @@ async def test_a_crash_anywhere_ends_in_the_same_groups(new_world: Make, *, afte
         ), where
         assert len(world.team.groups.groups) == 2, where
         assert await world.states() == {}, where
-
-
-async def test_a_saved_plan_leaves_groups_out_and_says_so(
-    same: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import json
-
-    from pipeline.app.selected import outcome_of_rows, parse_plan, select_rows
-
-    nest(same, "Sales", "ann")
-    simulated = await same.simulate(monkeypatch)
-    rows = parse_plan(json.dumps(simulated.plan), "the plan")
-    assert len(select_rows(rows).guids) == 1
-    async with same.open() as assembly:
-
-        async def select():  # type: ignore[no-untyped-def]
-            return select_rows(rows)
-
-        await assembly.engine.run(select=select)
-        told = await outcome_of_rows(assembly.parts.journal, rows, same.clock.now())
-    assert same.status("ann") == "invited"
-    assert same.team.groups.groups == {}
-    assert [row["state"] for row in told["rows"] if row["action"].startswith("group")] == [
-        "left out",
-        "left out",
-    ]
 
 
 # --- cost ---------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from pipeline.app.compose import Assembly, assemble
 from pipeline.app.passes import Outside, Simulated
 from pipeline.app.report import PassSummary
 from pipeline.errors import DirectoryBusy, TeamReadError
-from pipeline.model import ActionKind, Member, Outcome, Profile, State, Status, Verdict
+from pipeline.model import ActionKind, Member, Outcome, Profile, State, Status, TeamGroup, Verdict
 from stages.directory.memory import MemoryDirectory
 from stages.dropbox.memory import MemoryTeam
 from stages.mail.memory import MemoryMailer
@@ -239,6 +239,22 @@ class WatchedTeam(MemoryTeam):
         if sum(self.welcome_mails.values()) > before:
             self._effect(ActionKind.RESEND_WELCOME, self.members[member_id])
         return outcome
+
+    async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
+        async with self._gate.passing("team.read"):
+            pages = [page async for page in super().list_groups()]
+        for page in pages:
+            yield page
+
+    async def list_group_members(self, group_id: str) -> AsyncIterator[Sequence[str]]:
+        async with self._gate.passing("team.read"):
+            pages = [page async for page in super().list_group_members(group_id)]
+        for page in pages:
+            yield page
+
+    async def get_groups(self, **selectors: Any) -> Sequence[TeamGroup]:
+        async with self._gate.passing("team.read"):
+            return await super().get_groups(**selectors)
 
     async def create_group(self, name: str, external_id: str) -> Outcome:
         async with self._gate.passing("team.write"):

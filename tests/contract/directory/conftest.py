@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -111,6 +112,9 @@ class MemoryWorld(World):
     def rename_account(self, guid: str, account: str) -> None:
         self.admin.modify(guid, account=account)
 
+    def expire(self, guid: str, at: datetime) -> None:
+        self.admin.modify(guid, expires=at)
+
     def account(self, guid: str) -> str:
         return self.admin.objects[guid].account
 
@@ -163,6 +167,13 @@ class SambaWorld(World):
 
     def rename_account(self, guid: str, account: str) -> None:
         self.admin.modify(guid, sAMAccountName=account)
+
+    def expire(self, guid: str, at: datetime) -> None:
+        self.admin.modify(guid, accountExpires=str(file_time(at)))
+
+    def note(self, guid: str, text: str) -> None:
+        """Something of no concern to anybody here."""
+        self.admin.modify(guid, description=text)
 
     def account(self, guid: str) -> str:
         return self.admin.read(guid, "sAMAccountName")["sAMAccountName"][0]
@@ -238,6 +249,13 @@ class WindowsWorld(World):
     def rename_account(self, guid: str, account: str) -> None:
         self.admin.modify(guid, sAMAccountName=account)
 
+    def expire(self, guid: str, at: datetime) -> None:
+        self.admin.modify(guid, accountExpires=str(file_time(at)))
+
+    def note(self, guid: str, text: str) -> None:
+        """Something of no concern to anybody here."""
+        self.admin.modify(guid, description=text)
+
     def account(self, guid: str) -> str:
         return self.admin.read(guid, "sAMAccountName")["sAMAccountName"][0]
 
@@ -248,6 +266,11 @@ class WindowsWorld(World):
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.admin, name)
+
+
+def file_time(at: datetime) -> int:
+    """100-nanosecond steps since 1601."""
+    return int((at - datetime(1601, 1, 1, tzinfo=UTC)).total_seconds()) * 10**7
 
 
 def windows_options_of(server: WindowsServer, /, **changes: object) -> DirectoryOptions:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP, SMTPUTF8, EmailPolicy
 from email.utils import format_datetime
 from functools import cache
 from pathlib import Path
@@ -100,11 +101,21 @@ def wire_form(message: EmailMessage) -> bytes:
     Python folds a subject of more than 78 characters to an empty first line, which some mail programs show as a
     leading space. Lines may have 998 octets; only encoded words (RFC 2047 2) are bound to the short line.
     """
-    is_utf8 = needs_smtputf8(message)
-    policy = SMTPUTF8 if is_utf8 else SMTP
-    if is_utf8 or str(message["Subject"]).isascii():
-        policy = policy.clone(max_line_length=_MAX_LINE_OCTETS // (4 if is_utf8 else 1))
-    return message.as_bytes(policy=policy)
+    if needs_smtputf8(message):
+        return message.as_bytes(policy=SMTPUTF8.clone(max_line_length=_MAX_LINE_OCTETS // 4))
+    if str(message["Subject"]).isascii():
+        return message.as_bytes(policy=SMTP.clone(max_line_length=_MAX_LINE_OCTETS))
+    return message.as_bytes(policy=_WholeSubject(linesep="\r\n"))
+
+
+class _WholeSubject(EmailPolicy):
+    """Encodes a subject as a whole: word by word, Python 3.11 loses the space between two encoded words (RFC 2047 6.2)."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() != "subject":
+            return super().fold_binary(name, value)
+        encoded = Header(str(value), "utf-8", header_name=name).encode(linesep=self.linesep)
+        return f"{name}: {encoded}{self.linesep}".encode("ascii")
 
 
 def message_id_of(given: str, host: str) -> str:

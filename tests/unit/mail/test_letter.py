@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -257,3 +258,12 @@ def test_shown_text_is_one_short_line_without_controls(value: str, limit: int) -
 )
 def test_what_hides_or_reorders_is_made_visible(value: str, expected: str) -> None:
     assert shown(value, 100) == expected
+
+
+@pytest.mark.parametrize(
+    "title", ["300 leavers held by the brake \u2013 Zo\u00eb", "\u00e4 \u00f6 \u00fc", "\u2603 a" * 20]
+)
+def test_a_subject_of_other_letters_keeps_its_spaces(title: str) -> None:
+    """Encoded word by word it lost the space between two of them."""
+    seats = replace(SEATS, title=title)
+    assert written(seats)["Subject"] == f"[Dropbox AD connector] WARNING: {header_text(title, 120)}"

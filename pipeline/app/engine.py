@@ -255,6 +255,8 @@ class Engine:
                     await step()
             except ConnectorError as error:
                 await self._end(error)
+                if isinstance(error, ScopeEmpty):
+                    self._apply.poke()  # as when the directory is down: what was due and harms nobody
             except Exception as error:  # noqa: BLE001 - a fault of ours ends the pass with -17, never the process
                 logger().error(Event.FAULT, error="".join(traceback.format_exception(error)))
                 await self._end(
@@ -426,6 +428,9 @@ class Engine:
             async with self._journal.reading():
                 if await self._journal.get("rules") != self._parts.planner.rules:
                     return  # nothing was decided under the present settings yet
+            async with self._journal.transaction():
+                await self._journal.outbox.wake_retries(self._clock.now())
+            await self._parts.planner.release(state.plan, state.selection)
         report = state.apply
         report.again = report.compare = False
         only = state.selection.guids if state.selection else None

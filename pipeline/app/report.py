@@ -13,7 +13,7 @@ from pipeline.core.causes import Failure
 from pipeline.core.causes import Subject as Concerned
 from pipeline.core.exits import ExitCode, final_code
 from pipeline.core.plan import Note, NoteKind
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, ControlError
 from pipeline.model import Action, Alert, Severity
 from pipeline.records import HeldRecord
 from stages.dropbox.applier import ApplyReport
@@ -140,11 +140,11 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
         )
         if alert is not None
     ]
-    for note in by_kind.get(NoteKind.MISSING_RIGHT, ()):
+    if unreadable := by_kind.get(NoteKind.MISSING_RIGHT):
         alerts.append(
             causes.right_alert(
                 "reading the directory",
-                effect=": ".join(filter(None, (note.label, note.detail))),
+                effects=[": ".join(filter(None, (note.label, note.detail))) for note in unreadable],
                 remedy="see `ad-connector check directory`",
             )
         )
@@ -163,6 +163,8 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
                 )
             )
     error = state.ended_by
+    if isinstance(error, ControlError):
+        return tuple(alerts)  # who asked for something that can't be is told so on the spot
     ended = causes.ended_alert(
         code,
         operation=error.operation if error else "",

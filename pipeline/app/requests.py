@@ -28,7 +28,11 @@ async def approve(journal: Journal, prefix: str, now: datetime) -> Json:
     async with journal.transaction():
         found = await journal.outbox.held_set(prefix)
         if len(found) != 1:
-            cause = "no held set has this hash" if not found else "several held sets begin like this"
+            cause = (
+                "nothing held has this hash: it is wanted no more, or was never shown"
+                if not found
+                else "several held sets begin like this"
+            )
             raise ControlError(
                 "approve a held set", cause, "copy the whole hash from the alert, `plan` or `status`"
             )

@@ -83,12 +83,14 @@ def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
                 "email": last.email,
                 "done": last.kind.value,
                 "undo": kind.value if kind else "nothing",
-                "cannot": _LOST.get(last.kind, ""),
+                "cannot": ""
+                if last.kind is ActionKind.UPDATE and not changes.email
+                else _LOST.get(last.kind, ""),
             }
         )
         if others and updates:
             lost.append(f"{last.email}: the new names and e-mail of the same pass stay")
-        if last.kind in _LOST:
+        if last.kind in _LOST and (last.kind is not ActionKind.UPDATE or changes.email):
             lost.append(f"{last.email}: {_LOST[last.kind]}")
     return Reversal(pins=tuple(pins), rows=tuple(rows), lost=tuple(lost))
 

@@ -53,7 +53,10 @@ class PlanRow:
 async def select_person(journal: Journal, text: str) -> Selection:
     """One person by e-mail, GUID, DN, account or name. ControlError when nobody or several fit."""
     async with journal.reading():
-        found = await journal.mirror.find_people(text)
+        found = await journal.mirror.find_people(text) or await journal.find_by_member_email(text)
+    if len(found) > 1:
+        # A namesake who is gone is still remembered: whoever is in the sync group is meant.
+        found = [node for node in found if node.listed] or found
     if len(found) != 1:
         names = "; ".join(node.entry.dn for node in found)
         cause = (

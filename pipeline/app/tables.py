@@ -62,6 +62,7 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
             "external_id": "matched by external id",
             "legacy": "matched by the old connector's id",
             "email": "matched by e-mail",
+            "approved": "passed on by an approval",
             "unmanaged": "of the team not managed: never touched",
         }
         console.print(

@@ -179,15 +179,15 @@ def suspension_alert(people: Sequence[Subject]) -> Alert | None:
     )
 
 
-def right_alert(right: str, *, effect: str, remedy: str) -> Alert:
-    """The account lacks a right. `right` names it, `effect` says what can't be done without it."""
+def right_alert(right: str, *, effects: Sequence[str], remedy: str) -> Alert:
+    """The account lacks a right. `right` names it, `effects` say what can't be done without it, or about whom."""
     return Alert(
         key=f"{AlertKind.RIGHT}:{right}",
         severity=Severity.WARNING,
         title=f"missing right: {right}",
-        lines=(effect,),
+        lines=_shown(effects),
         remedy=remedy,
-        fingerprint=fingerprint_of(right, effect),
+        fingerprint=fingerprint_of(right, *effects),
     )
 
 

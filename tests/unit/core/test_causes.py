@@ -152,7 +152,7 @@ def test_keys_begin_with_their_kind() -> None:
     alerts = (
         ended,
         HELD,
-        right_alert("read deleted objects", effect="e", remedy="r"),
+        right_alert("read deleted objects", effects=["e"], remedy="r"),
         *failed_alerts([failure("1")]),
     )
     assert {kind_of(alert.key) for alert in alerts} <= set(AlertKind)

@@ -222,7 +222,7 @@ def _answer(data, status, body):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=some.data())
 def test_a_reply_that_is_not_what_it_should_be(name, data, portal, recorded, liar):
     replies = recorded.replies[name]

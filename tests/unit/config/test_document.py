@@ -30,7 +30,7 @@ def _configurations(draw: some.DrawFn) -> dict[str, Any]:
     return values
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(before=_configurations(), after=_configurations())
 def test_whatever_stood_in_a_file_it_says_exactly_the_new_values(
     before: dict[str, Any], after: dict[str, Any]
@@ -40,7 +40,7 @@ def test_whatever_stood_in_a_file_it_says_exactly_the_new_values(
     assert tomllib.loads(written(filled, written(before))) == filled
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(after=_configurations(), original=some.text(max_size=80) | some.text(string.printable, max_size=80))
 def test_a_file_that_is_no_toml_is_written_anew(after: dict[str, Any], original: str) -> None:
     filled = {name: value for name, value in after.items() if value != {}}
@@ -72,13 +72,13 @@ def test_the_example_file_is_left_as_it_is() -> None:
     assert written(tomllib.loads(example()), example()) == example()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=some.text() | some.text(string.printable) | some.binary().map(lambda raw: raw.decode("latin-1")))
 def test_nothing_that_stands_in_a_file_stops_the_reading(text: str) -> None:
     assert isinstance(salvaged(text), dict)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cut=some.integers(0, len(example())), junk=some.text(string.printable, max_size=10))
 def test_a_damaged_file_is_opened_and_can_be_saved(
     tmp_path_factory: pytest.TempPathFactory, cut: int, junk: str

@@ -52,6 +52,20 @@ def test_the_documentation_has_the_tables_of_the_models() -> None:
     assert rest.partition("<!-- keys: end -->")[0] == table(), "python -m config.reference table"
 
 
+def test_what_the_documentation_says_is_needed_at_least_is_enough() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").partition("## What is needed at least")[2]
+    least = tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+    assert judge(least, Path(), {})[1] == ()
+    for section, keys_of_it in least.items():
+        for name in keys_of_it:
+            rest = {**least, section: {key: value for key, value in keys_of_it.items() if key != name}}
+            is_default_enough = name in (
+                "password",
+                "app_key",
+            )  # env:AD_PASSWORD; the token's own check says -13
+            assert bool(judge(rest, Path(), {})[1]) is not is_default_enough, name
+
+
 def test_every_key_has_a_meaning_and_a_plain_type() -> None:
     for key in keys():
         assert key.meaning

@@ -190,7 +190,7 @@ class SambaDomain:
                 "parent_group": group,
                 "mail_domain": DOMAIN,
             },
-            seconds=1800.0,
+            seconds=7200.0,
         )
         return [str(dn) for dn in answer["groups"]]
 

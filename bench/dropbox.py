@@ -391,7 +391,7 @@ def _cost_figure(what: str, spent: _Spent, requests: int) -> Figure:
 
 def measure(full: bool) -> list[Figure]:
     return [
-        *_pace_figures(60.0 if full else 22.0),
+        *_pace_figures(60.0 if full else 40.0),
         *anyio.run(_first_load, PEOPLE),
         *anyio.run(_cost, PEOPLE if full else 2000),
     ]

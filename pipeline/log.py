@@ -10,6 +10,8 @@ import json
 import logging
 import logging.handlers
 import os
+import re
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -82,6 +84,7 @@ class LogOptions:
 
 _pass_id: ContextVar[int | None] = ContextVar("pass_id", default=None)
 
+_NEEDS_QUOTES = re.compile('[ "=]')
 _OUTCOME_LEVELS = {"failed": "error", "retry": "warning", "held": "warning", "stale": "warning"}
 
 
@@ -111,8 +114,11 @@ class _Stream(logging.StreamHandler[TextIO]):
 class _File(logging.handlers.RotatingFileHandler):
     """A rotating file of mode 0600 that comes back when somebody else turned or removed it."""
 
+    _size: int | None = None  # in bytes, as last seen; None: no regular file, which does not turn
+
     def _open(self) -> Any:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._look(os.fstat(descriptor))
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -124,6 +130,17 @@ class _File(logging.handlers.RotatingFileHandler):
             self.handleError(record)
             return
         super().emit(record)
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
+        # The base class asks the file system three times a line.
+        return bool(
+            self._size is not None
+            and self.maxBytes > 0
+            and self._size + len(self.format(record)) + 1 >= self.maxBytes
+        )
+
+    def _look(self, status: os.stat_result) -> None:
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def doRollover(self) -> None:  # noqa: N802
         # Windows refuses to rename a file that another process has open: go on in the old one, lose no line
@@ -137,9 +154,11 @@ class _File(logging.handlers.RotatingFileHandler):
 
     def _was_replaced(self, descriptor: int) -> bool:
         try:
-            ours, there = os.fstat(descriptor), Path(self.baseFilename).stat()
+            # os.stat, not Path: once a line
+            ours, there = os.fstat(descriptor), os.stat(self.baseFilename)  # noqa: PTH116
         except FileNotFoundError:
             return True
+        self._look(ours)
         return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
 
 
@@ -295,7 +314,7 @@ def _quoted(value: Any) -> str:
     if not isinstance(value, str):
         return json_safe(json.dumps(value, ensure_ascii=False))
     text = escaped(value)
-    if text and not any(letter in ' "=' for letter in text):
+    if text and _NEEDS_QUOTES.search(text) is None:
         return text
     return '"' + text.replace('"', '\\"') + '"'
 

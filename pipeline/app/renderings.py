@@ -33,7 +33,7 @@ def who(row: Json, *, shown: int | None = SHOWN) -> str:
 
 
 def plan_csv(plan: Json) -> str:
-    """One row an action, then one a held action, one a skipped person."""
+    """One row an action, then one a held action, one a skipped person or group, one what has failed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -60,6 +60,11 @@ def plan_csv(plan: Json) -> str:
                     row["dn"],
                 )
             ]
+        )
+    for row in plan["errors"]:
+        kind = f"error: {row['action']}" if row["action"] else "error"
+        writer.writerow(
+            [plain_cell(cell) for cell in (kind, row["email"], row["guid"], row["error"], row["hint"])]
         )
     return buffer.getvalue().rstrip("\n")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,10 +75,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @asynccontextmanager
-async def _http(**switches: Any) -> AsyncIterator[Subject]:
+async def _http(*, more: int = 0, **switches: Any) -> AsyncIterator[Subject]:
+    people = (*PEOPLE, *(f"more{number}@example.test" for number in range(more)))
     config = TeamConfig(
-        page_cap=2,
-        members=(SeedMember(email=BOSS, admin=True), *(SeedMember(email=one) for one in PEOPLE)),
+        page_cap=2 if not more else 1000,
+        members=(SeedMember(email=BOSS, admin=True), *(SeedMember(email=one) for one in people)),
         groups=(SeedGroup(name="Theirs", management="user_managed", external_id="okta:1"),),
         switches=Switches(**switches),
     )
@@ -89,7 +92,7 @@ async def _http(**switches: Any) -> AsyncIterator[Subject]:
         timeout_seconds=2,
     )
     team = HttpTeam(options, SkippingClock())
-    ids = [member.id for member in simulator.team.members if member.email in PEOPLE]
+    ids = [member.id for member in simulator.team.members if member.email in people]
     yield Subject(team, ids, simulator)
     await team.close()
     oracle = _oracle()
@@ -257,6 +260,45 @@ async def test_the_size_that_works_is_found_by_halving_and_remembered(anyio_back
         await subject.team.remove_from_group(made.group_id, subject.ids)
         assert subject.calls("members/remove") == 3
         assert await _in(subject.team, made.group_id) == []
+
+
+async def test_a_large_group_is_filled_in_few_calls_whatever_size_the_vendor_takes(anyio_backend: str):
+    """Halving costs the logarithm once; from then on at most twice as many calls as with the vendor's own limit."""
+    async with _http(more=150, max_group_change=20) as subject:
+        made = await _made(subject.team)
+        count, limit = len(subject.ids), 20
+        await subject.team.add_to_group(made.group_id, subject.ids)
+        refused = math.ceil(math.log2(count / limit))
+        assert subject.calls("members/add") <= refused + 2 * math.ceil(count / limit)
+        await subject.team.remove_from_group(made.group_id, subject.ids)
+        assert subject.calls("members/remove") <= 2 * math.ceil(count / limit)
+        assert await _in(subject.team, made.group_id) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whoever_is_refused_is_found_out_and_nobody_is_dropped(anyio_backend: str, seed: int):
+    """Some are in already, some are not in, one has left the team, one was never there, and the size is limited too."""
+    chance = random.Random(seed)
+    async with _http(max_group_change=chance.choice([2, 4, 100])) as subject:
+        made = await _made(subject.team)
+        *staying, gone = subject.ids
+        await subject.team.remove(gone, wipe_data=False)
+        inside = set(chance.sample(staying, 3))
+        await subject.team.add_to_group(made.group_id, sorted(inside))
+        asked = [*chance.sample(staying, len(staying) - 1), gone, "dbmid:never"]
+        chance.shuffle(asked)
+        outcomes = dict(zip(asked, await subject.team.add_to_group(made.group_id, asked), strict=True))
+        for one in staying:
+            if one in outcomes:
+                assert outcomes[one].verdict is (Verdict.ALREADY if one in inside else Verdict.DONE), one
+        assert outcomes[gone].verdict not in (Verdict.DONE, Verdict.ALREADY)
+        assert outcomes["dbmid:never"].verdict not in (Verdict.DONE, Verdict.ALREADY)
+        present = inside | (set(asked) - {gone, "dbmid:never"})
+        assert await _in(subject.team, made.group_id) == sorted(present)
+        out = chance.sample(staying, 5)
+        for one, outcome in zip(out, await subject.team.remove_from_group(made.group_id, out), strict=True):
+            assert outcome.verdict is (Verdict.DONE if one in present else Verdict.ALREADY)
+        assert await _in(subject.team, made.group_id) == sorted(present - set(out))
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "500_after", "timeout_after"])

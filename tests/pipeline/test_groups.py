@@ -423,18 +423,3 @@ async def test_a_crash_anywhere_ends_in_the_same_groups(new_world: Make, *, afte
         ), where
         assert len(world.team.groups.groups) == 2, where
         assert await world.states() == {}, where
-
-
-# --- cost ---------------------------------------------------------------------------------------------------
-
-
-async def test_200_people_times_200_groups_cost_a_request_to_make_and_one_to_fill_each(same: World) -> None:
-    people = same.people(*(f"p{number}" for number in range(200)))
-    for number in range(200):
-        guid = same.directory.create_group(f"Group {number}")
-        same.directory.add_members(guid, *people)
-        same.directory.add_member(same.group, guid)
-    async with same.open() as assembly:
-        await assembly.engine.run()
-    assert writes(same) == {"group_create": 200, "group_add": 200, "list_groups": 1}
-    assert all(len(present) == 200 for present in same.team.groups.members.values())

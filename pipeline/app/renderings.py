@@ -62,9 +62,12 @@ def plan_csv(plan: Json) -> str:
             ]
         )
     for row in plan["errors"]:
-        kind = f"error: {row['action']}" if row["action"] else "error"
+        kind = f"error: {row['action']}" if row.get("action") else "error"
         writer.writerow(
-            [plain_cell(cell) for cell in (kind, row["email"], row["guid"], row["error"], row["hint"])]
+            [
+                plain_cell(cell)
+                for cell in (kind, row["email"], row.get("guid", ""), row["error"], row["hint"])
+            ]
         )
     return buffer.getvalue().rstrip("\n")
 

@@ -43,7 +43,11 @@ _ENDINGS = {
     ),
     -15: (Severity.CRITICAL, "nobody is in scope", "check the sync group; nobody was touched"),
     -16: (Severity.CRITICAL, "the team members can't be fetched", "try again; see the Dropbox status page"),
-    -17: (Severity.WARNING, "not everything could be synced", "run `ad-connector explain PERSON`, try again"),
+    -17: (
+        Severity.WARNING,
+        "not everything could be synced",
+        "run `ad-connector explain PERSON` or `explain --group NAME`, try again",
+    ),
     -18: (
         Severity.CRITICAL,
         "destructive actions are held by the brake",

@@ -70,7 +70,7 @@ _TEXTS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.SYNC: (
         "failed while syncing: a wanted action or group stands as failed, or something unexpected happened",
-        "see `ad-connector explain PERSON`, then try again",
+        "see `ad-connector explain PERSON` or `explain --group NAME`, then try again",
     ),
     ExitCode.BRAKE: (
         "the brake holds actions until somebody looks at them",

@@ -43,7 +43,7 @@ def _plan(email: str, reason: str) -> dict[str, Any]:
 @given(st.text(), st.text())
 def test_no_cell_of_the_csv_begins_like_a_formula(email: str, reason: str) -> None:
     rows = list(csv.reader(io.StringIO(plan_csv(_plan(email, reason)))))
-    assert [row[0] for row in rows] == ["action", "invite", "held: invite", "skipped"]
+    assert [row[0] for row in rows] == ["action", "invite", "held: invite", "skipped", "error"]
     for row in rows:
         for cell in row:
             assert not cell.startswith(("=", "+", "@", "\t", "\r"))
@@ -64,3 +64,32 @@ def test_markup_from_the_directory_is_shown_and_never_runs(text: str) -> None:
     assert "<img" not in page
     assert "\u202e" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_row_about_a_group_names_the_group_and_who_is_in_question() -> None:
+    emails = [f"p{number:02}@example.test" for number in range(12)]
+    row = {
+        "action": "group_add",
+        "email": "",
+        "guid": "g-1",
+        "group": "Sales",
+        "group_guid": "g-1",
+        "reason": "in the directory group Sales",
+        "emails": emails,
+        "detail": {"guids": [f"u-{number}" for number in range(12)]},
+    }
+    left_out = {
+        "email": "",
+        "guid": "",
+        "dn": "",
+        "group": "Sales",
+        "group_guid": "g-1",
+        "reason": "left out: Ann",
+    }
+    plan = {**_plan("ann@example.test", "why"), "actions": [row], "skipped": [left_out]}
+    shown = "group Sales: " + ", ".join(emails[:10]) + " and 2 more"
+    assert shown in plan_html(plan)
+    table = list(csv.reader(io.StringIO(plan_csv(plan))))
+    assert table[1][1] == f"group Sales: {', '.join(emails)}"
+    assert "u-3" not in plan_csv(plan)
+    assert table[3][:3] == ["skipped", "group Sales", "g-1"]

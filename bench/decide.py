@@ -16,7 +16,7 @@ from pipeline.records import Link, Node
 FORMAT = "ad-guid:{objectGUID}"
 
 
-def _subjects(count: int) -> list[Subject]:
+def subjects_of(count: int) -> list[Subject]:
     """One in a hundred has another surname than Dropbox shows."""
     now = datetime(2026, 11, 23, tzinfo=UTC)
     subjects = []
@@ -53,7 +53,7 @@ def _subjects(count: int) -> list[Subject]:
 def _microseconds_a_person(count: int) -> float:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     policy = Policy()
-    subjects = _subjects(count)
+    subjects = subjects_of(count)
     changed = 0
     started = time.perf_counter()
     for subject in subjects:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pipeline.model import Member, Status
-from pipeline.records import Link
-from state.database import Database, Row, moment, stamp
-from state.mirror import chunks, marks
+from pipeline.records import Link, Node
+from state.database import Database, Row, dump, moment, stamp
+from state.dispatch import OPEN
+from state.mirror import chunks, marks, node_of
 
 
 def member_of(row: Row) -> Member:
@@ -23,6 +24,22 @@ def member_of(row: Row) -> Member:
         is_team_admin=bool(row["is_team_admin"]),
         invited_on=moment(row["invited_on"]),
         joined_on=moment(row["joined_on"]),
+    )
+
+
+def _stored(member: Member) -> tuple[object, ...]:
+    """As a row of the table, without its last column."""
+    return (
+        member.member_id,
+        member.status.value,
+        member.email,
+        member.given_name,
+        member.surname,
+        member.external_id,
+        int(member.recoverable),
+        int(member.is_team_admin),
+        stamp(member.invited_on) if member.invited_on else None,
+        stamp(member.joined_on) if member.joined_on else None,
     )
 
 
@@ -44,28 +61,22 @@ class Members:
 
     async def save(self, members: Sequence[Member], sweep: int | None = None) -> None:
         """Remembers what Dropbox told. `sweep` numbers a full listing, so that it can tell who was not in it."""
+        told = [_stored(member) for member in members]
+        ids = [member.member_id for member in members]
+        known = {row[0]: tuple(row)[:-1] for row in await self._select("member_id", ids)}
+        # A full listing repeats what is known: rewriting it would cost more than everything else.
         await self._database.execute_many(
-            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(?, 0)) ON CONFLICT (member_id) DO UPDATE SET "
+            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (member_id) DO UPDATE SET "
             "status = excluded.status, email = excluded.email, given_name = excluded.given_name, surname = excluded.surname, "
             "external_id = excluded.external_id, recoverable = excluded.recoverable, is_team_admin = excluded.is_team_admin, "
-            "invited_on = excluded.invited_on, joined_on = excluded.joined_on, sweep = max(sweep, excluded.sweep)",
-            (
-                (
-                    member.member_id,
-                    member.status.value,
-                    member.email,
-                    member.given_name,
-                    member.surname,
-                    member.external_id,
-                    int(member.recoverable),
-                    int(member.is_team_admin),
-                    stamp(member.invited_on) if member.invited_on else None,
-                    stamp(member.joined_on) if member.joined_on else None,
-                    sweep,
-                )
-                for member in members
-            ),
+            "invited_on = excluded.invited_on, joined_on = excluded.joined_on",
+            [one for one in told if known.get(one[0]) != one],
         )
+        if sweep is not None:
+            await self._database.execute(
+                "UPDATE member SET sweep = max(sweep, ?) WHERE member_id IN (SELECT value FROM json_each(?))",
+                (sweep, dump(ids)),
+            )
 
     async def last_sweep(self) -> int:
         return int(await self._database.value("SELECT coalesce(max(sweep), 0) FROM member") or 0)
@@ -98,7 +109,9 @@ class Members:
         rows: list[Row] = []
         for part in chunks(values):
             rows += await self._database.fetch(
-                f"SELECT * FROM member WHERE {column} IN ({marks(len(part))}) ORDER BY member_id", part
+                # <> '' for SQLite to see that a partial index serves
+                f"SELECT * FROM member WHERE {column} IN ({marks(len(part))}) AND {column} <> '' ORDER BY member_id",
+                part,
             )
         return rows
 
@@ -151,6 +164,33 @@ class Links:
             or 0
         )
         return found
+
+    async def at_rest(self, member_ids: Iterable[str]) -> list[tuple[Link, Node]]:
+        """Those linked to these members who are listed and about whom nothing else stands in the journal.
+
+        No open action, note, timer, pin, or suspension by us, and nobody else with their e-mail: only the member can
+        make a difference to what is decided about them.
+        """
+        rows = await self._database.fetch(
+            "SELECT node.*, link.* FROM json_each(?) AS asked JOIN link ON link.member_id = asked.value JOIN node USING (guid) "
+            "WHERE link.suspended_by_us = 0 AND node.listed = 1 AND node.live = 1 AND node.seen = 1 AND node.kind = 'user' "
+            "AND NOT EXISTS (SELECT 1 FROM node AS twin WHERE twin.email_key = node.email_key AND twin.email_key <> '' AND twin.guid <> node.guid) "
+            f"AND NOT EXISTS (SELECT 1 FROM action WHERE action.guid = node.guid AND {OPEN}) "
+            "AND NOT EXISTS (SELECT 1 FROM note WHERE note.guid = node.guid) "
+            "AND NOT EXISTS (SELECT 1 FROM timer WHERE timer.guid = node.guid) "
+            "AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.guid = node.guid)",
+            (dump(list(member_ids)),),
+        )
+        return [(link_of(row), node_of(row)) for row in rows]
+
+    async def not_in_sweep(self, sweep: int) -> list[str]:
+        """Whom a full listing did not show: linked persons whose member was not in it, and listed ones without a link."""
+        rows = await self._database.fetch(
+            "SELECT guid FROM link LEFT JOIN member USING (member_id) WHERE member.sweep IS NOT ? "
+            "UNION SELECT guid FROM node WHERE listed = 1 AND kind = 'user' AND guid NOT IN (SELECT guid FROM link)",
+            (sweep,),
+        )
+        return [row["guid"] for row in rows]
 
     async def all_guids(self) -> list[str]:
         return [row["guid"] for row in await self._database.fetch("SELECT guid FROM link")]

@@ -9,6 +9,8 @@ from pipeline.model import Checkpoint, Entry, Kind, Source
 from pipeline.records import Edge, MirrorChange, Node
 from state.database import Database, Row, moment, stamp
 
+_LISTED = "listed = 1 AND kind = 'user' AND live = 1"
+
 CHUNK = 500  # below SQLite's limit of bound values
 
 
@@ -105,7 +107,8 @@ class Mirror:
         found: dict[str, list[str]] = {}
         for part in chunks(emails):
             rows = await self._database.fetch(
-                f"SELECT email_key, guid FROM node WHERE email_key IN ({marks(len(part))}) "
+                # <> '' for SQLite to see that the partial index serves
+                f"SELECT email_key, guid FROM node WHERE email_key IN ({marks(len(part))}) AND email_key <> '' "
                 "AND listed = 1 AND kind = 'user' AND live = 1 ORDER BY guid",
                 part,
             )
@@ -120,18 +123,16 @@ class Mirror:
         return [node_of(row) for row in rows]
 
     async def count_listed(self) -> int:
-        return int(
-            await self._database.value(
-                "SELECT count(*) FROM node WHERE listed = 1 AND kind = 'user' AND live = 1"
-            )
-            or 0
-        )
+        return int(await self._database.value(f"SELECT count(*) FROM node WHERE {_LISTED}") or 0)
 
-    async def count_with_email(self) -> int:
-        statement = (
-            "SELECT count(*) FROM node WHERE listed = 1 AND kind = 'user' AND live = 1 AND email_key <> ''"
-        )
-        return int(await self._database.value(statement) or 0)
+    async def has_listed(self) -> bool:
+        """Whether anybody is in scope; found without counting them all."""
+        return await self._database.value(f"SELECT 1 FROM node WHERE {_LISTED} LIMIT 1") is not None
+
+    async def has_addressed(self) -> bool:
+        """Whether anybody in scope has an e-mail."""
+        statement = f"SELECT 1 FROM node WHERE {_LISTED} AND email_key <> '' LIMIT 1"
+        return await self._database.value(statement) is not None
 
     async def unconfirmed(self) -> list[Node]:
         """Those who left and whose leaving no second read has confirmed yet."""

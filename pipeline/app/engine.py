@@ -302,14 +302,14 @@ class Engine:
     async def _require_scope(self) -> None:
         """Nobody in scope is an error, never "everybody left" (behaviour.md §8)."""
         async with self._journal.reading():
-            listed = await self._journal.mirror.count_listed()
-            addressed = await self._journal.mirror.count_with_email()
-        if not listed:
+            is_empty = not await self._journal.mirror.has_listed()
+            is_mute = not await self._journal.mirror.has_addressed()
+        if is_empty:
             raise ScopeEmpty("read the sync group", "nobody is in it, through any nesting")
-        if not addressed:
+        if is_mute:
             raise ScopeEmpty(
                 "read the sync group",
-                f"none of its {listed} people has an e-mail",
+                "none of its people has an e-mail",
                 "check users.email_attribute; nobody was touched",
             )
 
@@ -349,9 +349,9 @@ class Engine:
             due = await self._is_comparison_due(now)
         compares = (due or self._full_wanted or state.compare_wanted) and not state.has_compared
         if compares:
-            count = await parts.reconciler.compare(parts.poller.know_departed)
-            state.has_compared = True
-            state.full = True
+            compare, poller = parts.reconciler.compare, parts.poller
+            count = await compare(poller.know_departed, parts.planner.as_wanted, poller.nesting)
+            state.has_compared = state.full = True
             self._full_wanted = False
             logger().info(Event.FULL_COMPARISON, members=count)
         async with self._journal.transaction():

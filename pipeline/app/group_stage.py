@@ -68,6 +68,8 @@ class GroupStage:
         people.clear()
         if nesting is not self._nesting:
             self._nesting, self._pending = nesting, None
+        if has_compared and not report.has_compared:
+            self._pending = None  # a full comparison is about all groups
         self._pending = None if self._pending is None else self._pending | touched
         if not await self._is_needed():
             self._pending = frozenset()

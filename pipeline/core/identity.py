@@ -61,14 +61,14 @@ def match(
     `holders` maps member_id to the GUID of the person it is linked to.
     """
     linked = candidates.linked if link is not None else None
-    if linked is not None and not _is_gone(linked):
+    if linked is not None and not is_gone(linked):
         return Match(member=linked, how=How.LINK)
     for how, found in ((How.EXTERNAL_ID, candidates.by_external_id), (How.LEGACY, candidates.by_legacy_id)):
         free = _best([member for member in found if holders.get(member.member_id, guid) == guid])
-        if free is not None and not _is_gone(free):
+        if free is not None and not is_gone(free):
             return Match(member=free, how=how)
     best = _best(candidates.by_email)
-    if best is not None and not _is_gone(best):
+    if best is not None and not is_gone(best):
         holder = holders.get(best.member_id, "")
         if holder and holder != guid:
             return Match(member=best, how=How.EMAIL, rival=holder)
@@ -83,7 +83,8 @@ def match(
     return Match()
 
 
-def _is_gone(member: Member) -> bool:
+def is_gone(member: Member) -> bool:
+    """Removed for good: nobody can bring the account back."""
     return member.status is Status.REMOVED and not member.recoverable
 
 

@@ -27,6 +27,8 @@ _FORBIDDEN_IN_NAMES = frozenset('/:?*<>"|\\')
 # Embeddings, overrides and isolates would turn round what stands next to the name; a byte order mark is no text.
 _INVISIBLE = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _JOINER = "\u200d"
+# Most names: ASCII letters, digits and what is harmless between them, single spaces. Cleaning leaves them as they are.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9.'-]+(?: [A-Za-z0-9.'-]+)*")
 
 _IDENTITIES = {
     "{objectGUID}": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
@@ -79,6 +81,8 @@ def clean_name(raw: str) -> str:
     Forbidden characters become spaces, runs of white space one space. What is too long is cut between two
     visible characters, not inside one. May be empty. Cleaning twice changes nothing.
     """
+    if len(raw) <= MAX_NAME_LENGTH and (not raw or _PLAIN_NAME.fullmatch(raw)):
+        return raw
     allowed = "".join(_allowed(character) for character in raw)
     text = " ".join(unicodedata.normalize("NFC", allowed).split())  # composed last: what was between is gone
     return text if len(text) <= MAX_NAME_LENGTH else _cut(text, MAX_NAME_LENGTH)

@@ -68,7 +68,7 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
         return Decision(skipped="the object can't be read; a missing right proves nothing", notes=(note,))
     adopt = (member, subject.match.how) if member is not None and subject.match.how is not How.LINK else None
     decision = _decide_state(subject, policy, now)
-    return replace(decision, adopt=adopt)
+    return decision if adopt is None else replace(decision, adopt=adopt)
 
 
 def _is_managed(subject: Subject, policy: Policy) -> bool:
@@ -113,7 +113,9 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
     if member is None or (member.status is Status.REMOVED and not member.recoverable):
         return _invite(subject)
     external_id, notes = _external_id(subject, member, policy)
-    wanted = replace(subject.mapped.profile, external_id=external_id)
+    wanted = subject.mapped.profile
+    if external_id != wanted.external_id:
+        wanted = replace(wanted, external_id=external_id)
     if subject.duplicate_of:
         wanted = replace(wanted, email="")
         notes += (_duplicate_note(subject),)

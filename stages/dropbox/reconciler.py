@@ -1,18 +1,26 @@
-"""The full comparison: lists the whole team and marks everybody in question as dirty. It decides nothing."""
+"""The full comparison: lists the whole team and marks everybody as dirty who may not be as wanted. It decides nothing itself.
+
+Page by page it asks which of the members are exactly as their persons want them; on an ordinary day that is nearly everybody, and it is
+found out while the next page is waited for. Who is not, or is not in the list, is decided about in the ordinary way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from pipeline.core.mapping import check_external_id_format, identity_in
+from pipeline.core.nesting import Nesting
 from pipeline.journal_port import Journal
-from pipeline.model import Kind, State, Status
+from pipeline.model import Kind, Member, State, Status
 from pipeline.ports import Clock, Team
 from pipeline.records import Link
 from stages.dropbox.settling import was_refused_an_address
 
 LookUp = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 """Takes GUIDs that only external ids name; answers which of them this domain shows, alive or as a tombstone."""
+
+AsWanted = Callable[[Nesting, Sequence[Member]], Awaitable[frozenset[str]]]
+"""Takes members as just told; answers the GUIDs of those linked to them about whom nothing at all is to be done."""
 
 
 class Reconciler:
@@ -22,22 +30,25 @@ class Reconciler:
         self._clock = clock
         self._format = external_id_format
 
-    async def compare(self, look_up: LookUp) -> int:
+    async def compare(self, look_up: LookUp, as_wanted: AsWanted, nesting: Nesting) -> int:
         """Returns how many members the team has. TeamReadError leaves everything as it was."""
         async with self._journal.reading():
             sweep = await self._journal.members.last_sweep() + 1
         count = 0
+        in_question: set[str] = set()
         async for page in self._team.list_members():
             async with self._journal.transaction():
                 await self._journal.members.save(page, sweep)
+                holders = await self._journal.links.holders(member.member_id for member in page)
+            # A page that is told again adds to them; it never takes anybody away.
+            in_question |= set(holders.values()) - await as_wanted(nesting, page)
             count += len(page)
-        await self._rebuild_links(look_up)
+        in_question |= await self._rebuild_links(look_up)
         now = self._clock.now()
         async with self._journal.transaction():
             await self._journal.members.forget_before(sweep)
-            linked = await self._journal.links.all_guids()
-            listed = [node.guid for node in await self._journal.mirror.listed_users()]
-            await self._journal.mark_dirty(sorted({*linked, *listed}), "comparison", now)
+            in_question.update(await self._journal.links.not_in_sweep(sweep))
+            await self._journal.mark_dirty(sorted(in_question), "comparison", now)
             await self._journal.mark_dirty(await self._freed(), "retry", now)
             await self._journal.put("compared_at", now.isoformat())
         return count
@@ -62,10 +73,13 @@ class Reconciler:
             }
         )
 
-    async def _rebuild_links(self, look_up: LookUp) -> None:
-        """The links survive the loss of the journal, but only for ids that this domain knows (behaviour.md §3)."""
+    async def _rebuild_links(self, look_up: LookUp) -> set[str]:
+        """The links survive the loss of the journal, but only for ids that this domain knows (behaviour.md §3).
+
+        Returns whom it linked.
+        """
         if check_external_id_format(self._format) != "{objectGUID}":
-            return  # a SID tells no GUID; such members are matched when their person is listed
+            return set()  # a SID tells no GUID; such members are matched when their person is listed
         async with self._journal.reading():
             prefix = self._format.partition("{")[0]
             unlinked = await self._journal.members.unlinked_with_external_id(prefix)
@@ -82,21 +96,26 @@ class Reconciler:
         strangers = sorted(guid for guid in found if guid not in nodes and guid not in taken)
         ours = await look_up(strangers) if strangers else frozenset()
         now = self._clock.now()
-        async with self._journal.transaction():
-            for guid in sorted({*nodes, *ours} - set(taken)):
-                member = found[guid]
-                await self._journal.links.set(
-                    Link(guid=guid, member_id=member.member_id, how="external_id", at=now)
+        linked = sorted({*nodes, *ours} - set(taken))
+        if linked:
+            async with self._journal.transaction():
+                await self._journal.links.set_all(
+                    [
+                        Link(guid=guid, member_id=found[guid].member_id, how="external_id", at=now)
+                        for guid in linked
+                    ]
                 )
                 await self._journal.append(
                     [
                         {
                             "kind": "link",
                             "guid": guid,
-                            "email": member.email,
+                            "email": found[guid].email,
                             "cause": "external_id",
                             "detail": {},
                         }
+                        for guid in linked
                     ],
                     now,
                 )
+        return set(linked)

@@ -110,6 +110,29 @@ class FactReader:
             labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
         )
 
+    def of_linked(
+        self, pairs: Sequence[tuple[Link, Node]], members: Sequence[Member], now: datetime
+    ) -> Facts:
+        """For persons at rest whose living accounts are among `members`: no other member or person matters for them."""
+        return Facts(
+            now=now,
+            nodes={node.guid: node for _, node in pairs},
+            links={link.guid: link for link, _ in pairs},
+            mapped={node.guid: self._map(node) for _, node in pairs},
+            linked={member.member_id: member for member in members},
+            by_external={},
+            by_email={},
+            holders={},
+            holder_nodes={},
+            holder_links={},
+            claims=StandingClaims(()),
+            same_email={},
+            at_home=frozenset(),
+            open_actions={},
+            pins={},
+            labels={},
+        )
+
     def subject(self, node: Node, facts: Facts, nesting: Nesting) -> Subject:
         guid = node.guid
         node = _as_held(node, nesting)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pipeline.core.brake import BrakePolicy, HeldSet
 from pipeline.core.exclusion import Exclusions
 from pipeline.core.group_values import GroupSelection
-from pipeline.core.identity import How
+from pipeline.core.identity import How, is_gone
 from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
 from pipeline.core.namesake import Claim
@@ -229,6 +229,22 @@ class Planner:
             facts = await self._facts.gather(guids, now)
         subjects = [self._facts.subject(node, facts, nesting) for node in facts.nodes.values()]
         return [(subject, decide(subject, self._options.policy, now)) for subject in subjects]
+
+    async def as_wanted(self, nesting: Nesting, members: Sequence[Member]) -> frozenset[str]:
+        """The persons linked to these members, by GUID, about whom `decide` wants, notes and awaits nothing.
+
+        The members are as the team has just told them. Whoever is linked to an account that is gone is not among them.
+        """
+        now = self._clock.now()
+        present = [member for member in members if not is_gone(member)]
+        async with self._journal.reading():
+            pairs = await self._journal.links.at_rest(member.member_id for member in present)
+        facts = self._facts.of_linked(pairs, present, now)
+        return frozenset(
+            node.guid
+            for _, node in pairs
+            if decide(self._facts.subject(node, facts, nesting), self._options.policy, now) == Decision()
+        )
 
     async def _write(
         self,

@@ -56,13 +56,16 @@ class Release:
             ]
             sent = await journal.outbox.sent_since(now - self._policy.window, kinds)
             counts = count_window([_sent(action) for action in sent], now=now, policy=self._policy)
+            items = [
+                _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
+                for action in actions.values()
+            ]
+            # Counting the managed reads them all; names and external ids are braked by nothing.
+            is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
             result = apply_brake(
-                [
-                    _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
-                    for action in actions.values()
-                ],
+                items,
                 counts,
-                await journal.links.count_managed(),
+                await journal.links.count_managed() if is_braked else 0,
                 self._policy,
                 first_pass=await journal.count_real_passes() == 0,
             )

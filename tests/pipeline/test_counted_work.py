@@ -1,0 +1,123 @@
+"""Counted work that must not grow: statements and steps of SQLite per person, and what a decision allocates. Counts don't jitter."""
+
+import gc
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench import made_up
+from bench.decide import subjects_of
+from pipeline.app.compose import Assembly
+from pipeline.core.plan import Policy, decide
+from state.journal import Journal
+
+pytestmark = pytest.mark.anyio
+
+FEW, MANY = 500, 2000
+MOST_STATEMENTS = 0.05
+"""A person, of a full comparison: each is for a page or a batch of people."""
+MOST_STEPS = 260
+"""Of SQLite's machine, a person."""
+MOST_STEPS_OF_A_CHANGE = 5
+"""A person who is not concerned: only the mirror's groups are looked for among all of it."""
+MOST_BLOCKS = 3
+"""Of memory kept, a decision that nothing is to be done: its own and no more."""
+
+
+class Counted:
+    """What SQLite did since it was made, or since `restart`."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.steps = 0
+
+    async def watch(self, journal: Journal) -> None:
+        connection = journal.database._connection
+        await connection.set_trace_callback(self.statements.append)
+        await connection.set_progress_handler(self._step, 100)
+
+    def _step(self) -> int:
+        self.steps += 100
+        return 0
+
+    def writes_of(self, table: str) -> int:
+        verbs = (f"INSERT INTO {table} ", f"DELETE FROM {table} ")
+        return sum(one.startswith(verbs) for one in self.statements)
+
+
+@asynccontextmanager
+async def warm(folder: Path, people: int) -> AsyncIterator[tuple[Assembly, Journal, made_up.MadeUpDirectory]]:
+    """Everybody is known, linked and as wanted; the next pass is a full comparison of the Dropbox side."""
+    folder.mkdir()
+    directory, team = made_up.MadeUpDirectory(people), made_up.MadeUpTeam(people)
+    async with made_up.connector(folder, directory, team) as (assembly, journal):
+        assert (await assembly.engine.run()).code == 0
+        await made_up.forget_comparison(journal)
+        yield assembly, journal, directory
+
+
+async def test_a_full_comparison_without_a_change_costs_a_bounded_amount_per_person(tmp_path: Path) -> None:
+    found = {}
+    for people in (FEW, MANY):
+        async with warm(tmp_path / str(people), people) as (assembly, journal, _):
+            counted = Counted()
+            await counted.watch(journal)
+            summary = await assembly.engine.run()
+            assert summary.code == 0
+            assert summary.full
+            assert summary.actions == {}
+            writes = {
+                table: counted.writes_of(table) for table in ("action", "link", "member", "dirty", "log")
+            }
+            # Of the team whoever was not in the list is forgotten, and the end of the pass is logged.
+            assert writes == {"action": 0, "link": 0, "member": 1, "dirty": 0, "log": 1}
+            found[people] = (len(counted.statements), counted.steps)
+    statements, steps = ((found[MANY][one] - found[FEW][one]) / (MANY - FEW) for one in range(2))
+    assert statements < MOST_STATEMENTS, statements
+    assert steps < MOST_STEPS, steps
+
+
+async def test_an_idle_look_costs_the_same_at_any_size(tmp_path: Path) -> None:
+    found = []
+    for people in (FEW, MANY):
+        async with warm(tmp_path / str(people), people) as (assembly, journal, _):
+            await assembly.engine.run()
+            counted = Counted()
+            await counted.watch(journal)
+            await assembly.parts.poller.poll()
+            found.append((len(counted.statements), counted.steps))
+    assert found[0] == found[1]
+
+
+async def test_what_a_change_costs_hardly_depends_on_the_size(tmp_path: Path) -> None:
+    found = []
+    for people in (FEW, MANY):
+        async with warm(tmp_path / str(people), people) as (assembly, journal, directory):
+            await assembly.engine.run()
+            counted = Counted()
+            await counted.watch(journal)
+            directory.rename(7, "Other")
+            summary = await assembly.engine.run()
+            assert summary.actions == {"update": 1}
+            found.append((len(counted.statements), counted.steps))
+    assert found[1][0] == found[0][0]
+    assert (found[1][1] - found[0][1]) / (MANY - FEW) < MOST_STEPS_OF_A_CHANGE, found
+
+
+def test_what_a_decision_allocates_does_not_depend_on_how_many_are_decided() -> None:
+    now, policy = datetime(2026, 11, 23, tzinfo=UTC), Policy()
+    found = []
+    for people in (FEW, MANY):
+        subjects = subjects_of(people)
+        decisions = [None] * people
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for number, subject in enumerate(subjects):
+            decisions[number] = decide(subject, policy, now)
+        found.append((sys.getallocatedblocks() - before) / people)
+    assert found[1] < 1.1 * found[0]
+    assert found[1] < MOST_BLOCKS

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pipeline.journal_port import Journal
-from pipeline.model import TeamEvent
+from pipeline.model import State, TeamEvent
 from pipeline.ports import Clock, Team
 from stages.dropbox.settling import was_refused_an_address
 
@@ -18,6 +18,11 @@ OVERLAP = timedelta(minutes=5)
 
 MAX_PAGES = 50
 """A look ends here even if the log says that there is more; the next look goes on from the stored cursor."""
+
+_FREES_AN_ADDRESS = frozenset(
+    {"member_change_email", "member_change_status", "member_permanently_delete_account_contents"}
+)
+"""Kinds of events (team_log.stone) after which an address may be nobody's."""
 
 
 class DriftWatcher:
@@ -86,9 +91,14 @@ class DriftWatcher:
             ids |= {member.member_id for member in members}
         linked = set((await journal.links.holders(sorted(ids))).values())
         # What such a member showed before is the address that may be free now.
-        emails |= {member.email for member in (await journal.members.by_id(sorted(ids))).values()}
+        known = await journal.members.by_id(sorted(ids))
+        emails |= {member.email for member in known.values()}
         same = await journal.mirror.listed_with_email(sorted(emails - {""}))
         waiting = {guid for guids in same.values() for guid in guids} - linked
         actions = await journal.outbox.open_of(sorted(waiting))
         refused = {guid for guid, of_person in actions.items() if any(map(was_refused_an_address, of_person))}
-        return linked, waiting, refused
+        if any(event.kind in _FREES_AN_ADDRESS and event.member_id not in known for event in events):
+            # Somebody who came after the last listing: which address it was can't be told.
+            failed = await journal.outbox.in_state(State.FAILED)
+            refused |= {action.guid for action in failed if was_refused_an_address(action)}
+        return linked, waiting | refused, refused

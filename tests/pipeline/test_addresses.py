@@ -205,6 +205,21 @@ async def test_while_watching_it_is_tried_again_as_soon_as_the_event_log_tells(l
         assert live.team.sent["update"] == asked + 1
 
 
+async def test_an_account_that_no_listing_has_shown_frees_an_address_as_well(live: World) -> None:  # noqa: F811
+    ann, _ = live.people("ann", "bob")
+    async with watching(live) as watch:
+        live.accept_all()
+        await watch.look(hours=1)
+        other = outsider(live)
+        live.directory.modify(ann, mail=TAKEN)
+        await watch.look(seconds=5)
+        let_go(live, other)
+        live.team.log.append(TeamEvent(at=live.clock.now(), kind="member_change_email", member_id=other))
+        await watch.look(seconds=31)
+        await watch.look(seconds=5)
+        assert live.member_of(ann).email == TAKEN  # type: ignore[union-attr]
+
+
 async def test_an_event_about_somebody_else_does_not_repeat_a_refused_address(live: World) -> None:  # noqa: F811
     ann, bob = live.people("ann", "bob")
     async with watching(live) as watch:

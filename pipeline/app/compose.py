@@ -133,7 +133,7 @@ def assemble(
     observe: Observe | None = None,
 ) -> Assembly:
     """Puts stages and engine together. A simulated pass doesn't wait for leavers to settle: it only looks twice."""
-    log = _log_action_simulated if simulated else _observed(_log_action, observe)
+    log = _observed(_log_action_simulated if simulated else _log_action, observe)
     policy = policy_of(settings)
     settle = timedelta(0) if simulated else policy.leave_settle
     poller = Poller(

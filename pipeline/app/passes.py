@@ -70,7 +70,13 @@ async def assembled(
             await assembly.close()
 
 
-async def simulate(settings: Settings, *, full: bool, outside: Outside | None = None) -> Simulated:
+async def simulate(
+    settings: Settings,
+    *,
+    full: bool,
+    outside: Outside | None = None,
+    observe: compose.Observe | None = None,
+) -> Simulated:
     """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ad-connector-")))
@@ -79,7 +85,7 @@ async def simulate(settings: Settings, *, full: bool, outside: Outside | None = 
         journal = await Journal.open(copy)
         stack.push_async_callback(journal.close)
         assembly = await stack.enter_async_context(
-            assembled(settings, journal, simulated=True, outside=outside or Outside())
+            assembled(settings, journal, simulated=True, outside=outside or Outside(), observe=observe)
         )
         summary = await assembly.engine.run(full=full)
         async with journal.reading():

@@ -15,6 +15,7 @@ from config.settings import Settings
 from pipeline.app import passes
 from pipeline.app.renderings import plan_csv, plan_html
 from pipeline.app.tables import plan_table
+from pipeline.cli.progress import progress
 from pipeline.cli.session import complain, execute
 from pipeline.errors import RightsError
 from pipeline.model import Json
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
         """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
 
         async def body(settings: Settings) -> int:
-            result = await passes.simulate(settings, full=full)
+            with progress("reading both sides and deciding") as note:
+                result = await passes.simulate(settings, full=full, observe=note)
             text = _render(result.plan, form, wide=out is not None)
             if out is None:
                 typer.echo(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from config.questions import Topic, question_for
 from pipeline.cli.invocation import Invocation
 from pipeline.cli.session import complain
 from pipeline.cli.terminal import Abort, Terminal
+from pipeline.cli.web_terminal import in_browser
 from pipeline.cli.wizard import Wizard
 from pipeline.core.exits import shell_status
 from pipeline.errors import ConfigurationError, ConnectorError
@@ -32,11 +34,16 @@ def register(app: typer.Typer) -> None:
                 help="what to ask about; else a menu, and everything where there is no configuration yet"
             ),
         ] = None,
+        web: Annotated[
+            bool, typer.Option("--web", help="ask on a page in a browser on this machine")
+        ] = False,
     ) -> None:
         """Asks for everything, tests each answer as it is given, and writes connector.toml (mode 0600)."""
         invocation: Invocation = context.obj
         try:
-            code = _configure(invocation, topic, Terminal())
+            code = (
+                in_browser(partial(_configure, invocation, topic)) if web else _at_terminal(invocation, topic)
+            )
         except ConnectorError as error:
             code = complain(error, is_pass=False)
         except (Abort, KeyboardInterrupt):
@@ -45,13 +52,17 @@ def register(app: typer.Typer) -> None:
         raise SystemExit(shell_status(code))
 
 
-def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) -> int:
+def _at_terminal(invocation: Invocation, topic: Topic | None) -> int:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             _OPERATION,
             "there is no terminal to ask at",
             "start it in a terminal, or write the file by hand: docs/configuration.md has all keys",
         )
+    return _configure(invocation, topic, Terminal())
+
+
+def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) -> int:
     original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
     _introduce(terminal, original)
     wizard = Wizard(terminal, original.values, original.file.parent, invocation.environ)

@@ -1,0 +1,170 @@
+"""The set-up in a browser: a page on loopback that shows a conversation and sends the answers back.
+
+Who may use it: whoever opened the address with its token, which is good once. From then on a cookie that no script
+and no other site can use, a form token in every form, and the host and the origin of each request are what is checked.
+Nothing is loaded from anywhere, and no script runs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from html import escape
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+from anyio.abc import TaskStatus
+
+from stages.service.conversation import Conversation, Shown
+
+HOST = "127.0.0.1"
+_COOKIE = "ad_connector_setup"
+_PATIENCE_SECONDS = 20.0
+_MAX_ANSWER = 65_536  # characters; more than any secret
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111;background:#fff}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f3f3f3;padding:1rem}"
+    "label{display:block;font-weight:bold}input{font:inherit;width:100%;padding:.4rem;box-sizing:border-box}"
+    "button{font:inherit;margin-top:1rem;padding:.4rem 1.5rem}"
+)
+
+
+class SetupPage:
+    """`address` is good once. `serve` runs until it is cancelled."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._token = secrets.token_urlsafe(32)
+        self._session = ""
+        self._form_token = secrets.token_urlsafe(32)
+        self._port = 0
+        self._limiter = anyio.CapacityLimiter(8)
+        self.end_was_shown = anyio.Event()
+
+    @property
+    def address(self) -> str:
+        return f"{self._origin}/start?token={self._token}"
+
+    @property
+    def _origin(self) -> str:
+        return f"http://{HOST}:{self._port}"
+
+    async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        app = web.Application(middlewares=[self._guarded], client_max_size=4 * _MAX_ANSWER)
+        app.router.add_get("/start", self._start)
+        app.router.add_get("/", self._show)
+        app.router.add_post("/answer", self._answer)
+        # No access log: the address of the first request holds the token.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, 0).start()
+            self._port = runner.addresses[0][1]
+            task_status.started()
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+
+    @web.middleware
+    async def _guarded(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            # Another host name that leads here is somebody else's page (DNS rebinding).
+            if request.headers.get("Host") != f"{HOST}:{self._port}":
+                raise web.HTTPForbidden(text="open the address that the terminal shows")
+            if request.path != "/start" and not self._is_known(request):
+                raise web.HTTPForbidden(
+                    text="this page belongs to whoever opened the address of the terminal"
+                )
+            answer = await handler(request)
+        except web.HTTPException as error:
+            answer = error
+        answer.headers.update(
+            {
+                "Cache-Control": "no-store",
+                "Content-Security-Policy": answer.headers.get(
+                    "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
+                ),
+                "Cross-Origin-Resource-Policy": "same-origin",
+                # Not "no-referrer": then browsers send the origin of a form as "null" (Fetch, 3.2).
+                "Referrer-Policy": "same-origin",
+                "X-Content-Type-Options": "nosniff",
+                "X-Frame-Options": "DENY",
+            }
+        )
+        return answer
+
+    def _is_known(self, request: web.Request) -> bool:
+        cookie = request.cookies.get(_COOKIE, "")
+        return bool(self._session) and hmac.compare_digest(cookie.encode(), self._session.encode())
+
+    async def _start(self, request: web.Request) -> web.StreamResponse:
+        given = request.query.get("token", "")
+        if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise web.HTTPForbidden(
+                text="this address was used before, or is wrong: start configure --web again"
+            )
+        self._token = ""
+        self._session = secrets.token_urlsafe(32)
+        answer = web.Response(status=303, headers={"Location": "/"})
+        answer.set_cookie(_COOKIE, self._session, httponly=True, samesite="Strict", path="/")
+        return answer
+
+    async def _show(self, _request: web.Request) -> web.StreamResponse:
+        shown = await anyio.to_thread.run_sync(
+            self._conversation.wait_blocking, _PATIENCE_SECONDS, limiter=self._limiter
+        )
+        nonce = secrets.token_urlsafe(16)
+        if shown.is_over:
+            self.end_was_shown.set()
+        return web.Response(
+            text=_page(shown, self._form_token, nonce),
+            content_type="text/html",
+            headers={
+                "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; "
+                "base-uri 'none'; frame-ancestors 'none'"
+            },
+        )
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Origin") != self._origin:
+            raise web.HTTPForbidden(text="this answer comes from another page")
+        form = await request.post()
+        token, number, answer = (str(form.get(name, "")) for name in ("form", "number", "answer"))
+        if not hmac.compare_digest(token.encode(), self._form_token.encode()):
+            raise web.HTTPForbidden(text="this answer comes from another page")
+        if number.isascii() and number.isdigit() and len(answer) <= _MAX_ANSWER:
+            # One that comes twice, or too late, changes nothing: the page shows what is asked now.
+            self._conversation.answer(int(number[:9]), answer)
+        return web.Response(status=303, headers={"Location": "/"})
+
+
+def _page(shown: Shown, form_token: str, nonce: str) -> str:
+    lines = "\n".join(escape(line) for line in shown.lines)
+    refresh = "" if shown.prompt or shown.is_over else '<meta http-equiv="refresh" content="1">'
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
+        f'<title>ad-connector configure</title><style nonce="{nonce}">{_STYLE}</style></head><body>'
+        f"<h1>Set-up of the Dropbox AD connector</h1><pre>{lines}</pre>{_form(shown, form_token)}</body></html>"
+    )
+
+
+def _form(shown: Shown, form_token: str) -> str:
+    if shown.is_over:
+        return "<p>This page can be closed.</p>"
+    if shown.prompt is None:
+        return "<p>Testing &hellip;</p>"
+    prompt = shown.prompt
+    kind = "password" if prompt.is_hidden else "text"
+    return (
+        f'<form method="post" action="/answer" autocomplete="off">'
+        f'<input type="hidden" name="form" value="{escape(form_token)}">'
+        f'<input type="hidden" name="number" value="{prompt.number}">'
+        f'<label for="answer">{escape(prompt.text)}</label>'
+        f'<input id="answer" name="answer" type="{kind}" value="{escape(prompt.default)}" autofocus>'
+        f'<button type="submit">Next</button></form>'
+    )

@@ -199,7 +199,8 @@ class Links:
         """Linked persons whose member is on the team (invited, active or suspended), or not yet read."""
         return int(
             await self._database.value(
-                "SELECT count(*) FROM link LEFT JOIN member USING (member_id) WHERE coalesce(member.status, '') <> 'removed'"
+                "SELECT (SELECT count(*) FROM link) - "
+                "(SELECT count(*) FROM member JOIN link USING (member_id) WHERE status = 'removed')"
             )
             or 0
         )

@@ -63,6 +63,7 @@ CREATE TABLE node (
     died_excluded INTEGER NOT NULL DEFAULT 0  -- the exclusion group held them when they were deleted
 ) WITHOUT ROWID;
 CREATE INDEX node_email ON node (email_key) WHERE email_key <> '';
+CREATE INDEX node_group ON node (guid) WHERE kind = 'group';
 CREATE INDEX node_left ON node (left_at) WHERE left_at IS NOT NULL;
 CREATE INDEX node_expires ON node (expires) WHERE expires IS NOT NULL;
 
@@ -113,6 +114,7 @@ CREATE TABLE member (
     joined_on TEXT,
     sweep INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX member_removed ON member (member_id) WHERE status = 'removed';
 CREATE INDEX member_email ON member (email);
 CREATE INDEX member_external ON member (external_id) WHERE external_id <> '';
 

@@ -6,7 +6,7 @@ The event log is a hint: unsorted, without ids, of unknown latency. The full com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pipeline.journal_port import Journal
 from pipeline.model import State, TeamEvent
@@ -67,8 +67,11 @@ class DriftWatcher:
                     await self._journal.mark_dirty(sorted(refused), "retry", now)
                     count = len(linked | waiting)
                 if page.reset_to is not None:
-                    # The log starts anew from there: what it can't tell any more, a comparison finds.
+                    # The log starts anew from there: what it can't tell any more, a comparison finds, and at once.
                     cursor, since = "", page.reset_to
+                    await self._demand_comparison(
+                        "groups_compared_at" if about_groups else "compared_at", since
+                    )
                     await self._journal.put(f"{key}_since", since.isoformat())
                 else:
                     cursor = page.cursor
@@ -77,6 +80,12 @@ class DriftWatcher:
             if page.reset_to is None and not page.more:
                 break
         return marked
+
+    async def _demand_comparison(self, key: str, lost_until: datetime) -> None:
+        """The next pass compares everything, unless that was done after the last event that is lost."""
+        compared = await self._journal.get(key)
+        if compared is not None and datetime.fromisoformat(compared) < lost_until:
+            await self._journal.put(key, datetime.min.replace(tzinfo=UTC).isoformat())
 
     async def _concerned(self, events: Sequence[TeamEvent]) -> tuple[set[str], set[str], set[str]]:
         """The linked persons behind these events; the listed ones whose address somebody may have given up by them; and

@@ -22,8 +22,8 @@ MOST_STATEMENTS = 0.05
 """A person, of a full comparison: each is for a page or a batch of people."""
 MOST_STEPS = 260
 """Of SQLite's machine, a person."""
-MOST_STEPS_OF_A_CHANGE = 5
-"""A person who is not concerned: only the mirror's groups are looked for among all of it."""
+MOST_STEPS_OF_A_CHANGE = 1
+"""A person who is not concerned: nothing reads everybody."""
 MOST_BLOCKS = 3
 """Of memory kept, a decision that nothing is to be done: its own and no more."""
 

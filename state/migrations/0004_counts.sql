@@ -1,0 +1,3 @@
+-- Groups, and accounts that are gone, are few among very many: found without reading everybody.
+CREATE INDEX node_group ON node (guid) WHERE kind = 'group';
+CREATE INDEX member_removed ON member (member_id) WHERE status = 'removed';

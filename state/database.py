@@ -80,6 +80,7 @@ class Database:
         self._connection = connection
         self._lock = anyio.Lock()
         self._inside = False
+        self._identity = _identity_of(self.path)
 
     @classmethod
     async def open(cls, path: Path | str, *, read_only: bool = False) -> Database:
@@ -160,6 +161,7 @@ class Database:
         """
         async with self._lock:
             with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
+                self._check_identity()
                 await self._connection.execute("BEGIN IMMEDIATE")
                 self._inside = True
                 try:
@@ -174,6 +176,15 @@ class Database:
                 except BaseException:
                     await self._rollback()
                     raise
+
+    def _check_identity(self) -> None:
+        """SQLite goes on writing into a file that was deleted or replaced, and all of it is lost when the process ends."""
+        if _identity_of(self.path) != self._identity:
+            raise JournalError(
+                "write to the journal",
+                f"{self.path} was deleted or replaced while it was in use",
+                "put a backup in its place, or start without it: the next pass compares everything and does nothing wrong",
+            )
 
     async def _rollback(self) -> None:
         # SQLite rolls back by itself on some errors (disk full): then there is nothing left to do.
@@ -250,6 +261,17 @@ class Database:
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
             await self._connection.close()
+
+
+def _identity_of(path: str) -> tuple[int, int] | None:
+    """Asked of the name, without opening anything."""
+    if path == IN_MEMORY:
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
 
 
 def _prepare_file(path: Path, *, read_only: bool) -> None:

@@ -15,6 +15,7 @@ from pipeline.core.plan import Note, NoteKind
 from pipeline.model import ActionKind, Json, PassRecord, Profile
 from pipeline.records import Dirty, Node, Pin
 from state.alerts import Alerts
+from state.chronology import bring_to_now
 from state.database import Database, Row, dump, moment, stamp
 from state.groups import Groups
 from state.links import Links, Members
@@ -262,6 +263,10 @@ class Journal:
     # --- passes
 
     async def begin_pass(self, now: datetime, *, simulated: bool, full: bool) -> int:
+        if before := await bring_to_now(self.database, now):
+            cause = "the clock was set back: what waited is looked at now, and everything is compared"
+            row = {"kind": "alert", "state": "warning", "cause": cause, "detail": {"before": before}}
+            await self.append([row], now)
         return await self.database.insert(
             "INSERT INTO pass (started, simulated, is_full) VALUES (?, ?, ?)",
             (stamp(now), int(simulated), int(full)),

@@ -162,3 +162,49 @@ async def test_reading_beside_the_owner_works_and_never_writes(tmp_path: Path) -
     assert await _count(copy) == 1
     for one in (reader, owner, copy):
         await one.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+async def test_a_file_deleted_or_replaced_underneath_is_minus_20_before_anything_is_written(
+    tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "journal.db"
+    database = await Database.open(file)
+    async with database.transaction():
+        await database.execute("INSERT INTO meta VALUES ('before', '')")
+    if how == "replaced":
+        await database.vacuum_into(tmp_path / "other.db")
+        (tmp_path / "other.db").replace(file)
+    else:
+        file.unlink()
+    with pytest.raises(JournalError, match="deleted or replaced") as caught:
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('after', '')")
+    assert caught.value.exit_code == -20
+    await database.close()
+    assert "backup" in caught.value.hint
+
+
+async def test_what_overwrites_the_file_underneath_is_minus_20_and_nothing_half_written(
+    tmp_path: Path,
+) -> None:
+    """Neither the cache nor the log of the last writes is asked: everything was written back, and is read anew."""
+    file = tmp_path / "journal.db"
+    database = await Database.open(file)
+    async with database.transaction():
+        for number in range(200):
+            await database.execute("INSERT INTO meta VALUES (?, ?)", (f"{number:03}", "x" * 500))
+    async with database.reading():
+        await database.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+        await database.fetch("PRAGMA cache_size = 0")
+    with file.open("r+b") as opened:  # in another process, in life: what is closed here drops SQLite's locks
+        opened.seek(4096)
+        opened.write(os.urandom(file.stat().st_size - 4096))
+    try:
+        with pytest.raises(JournalError) as caught:
+            async with database.transaction():
+                await database.execute("INSERT INTO meta VALUES ('after', '')")
+    finally:
+        await database.close()
+    assert caught.value.exit_code == -20
+    assert "restore a backup" in caught.value.hint

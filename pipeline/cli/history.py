@@ -1,4 +1,4 @@
-"""`journal`: look into the change log, verify, back up."""
+"""`journal`: look into the change log, export, verify, compact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -15,7 +14,7 @@ import typer
 
 from config.settings import Settings
 from pipeline.app.renderings import plain_cell
-from pipeline.cli import transfer
+from pipeline.cli import standby, transfer
 from pipeline.cli.approve import asked
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
@@ -35,6 +34,7 @@ def register(app: typer.Typer) -> None:
     journal_app = typer.Typer(help="Looks into the journal.", no_args_is_help=True)
     app.add_typer(journal_app, name="journal")
     transfer.register(journal_app)
+    standby.register(journal_app)
 
     @journal_app.command(epilog="Example: ad-connector journal show --last 20")
     def show(
@@ -123,26 +123,6 @@ def register(app: typer.Typer) -> None:
                         typer.echo(json.dumps(line, ensure_ascii=False))
             finally:
                 await journal.close()
-            return 0
-
-        execute(context, body)
-
-    @journal_app.command(epilog="Example: ad-connector journal backup /var/backups/journal.db")
-    def backup(
-        context: typer.Context, file: Annotated[Path, typer.Argument(help="a file that does not exist yet")]
-    ) -> None:
-        """A consistent copy, also beside a running watch."""
-
-        async def body(settings: Settings) -> int:
-            if file.exists():
-                raise JournalError("back up the journal", f"{file} exists", "name a new file")
-            journal = await Journal.open(settings.journal.path, read_only=True)
-            try:
-                await journal.copy_to(file)
-            finally:
-                await journal.close()
-            file.chmod(0o600)
-            typer.echo(f"backed up to {file}")
             return 0
 
         execute(context, body)

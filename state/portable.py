@@ -49,9 +49,7 @@ _KEPT = frozenset(
         ("dirty", "cause"),
         ("member", "status"),
         ("action", "wait"),
-        ("action", "precondition"),
         ("held_set", "hash"),
-        ("held_set", "limit_text"),
         ("log", "action"),
     }
 )

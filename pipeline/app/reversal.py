@@ -195,6 +195,8 @@ async def replay(
                 people.setdefault(line["guid"], []).append(line["seq"])
     rows = []
     for subject, decision in await planner.preview(sorted(people), nesting, now):
+        if subject.node.entry.kind is not Kind.USER:
+            continue  # a group or a contact that changed: nobody decides about it as about a person
         async with journal.reading():
             standing = (await journal.outbox.open_of([subject.node.guid])).get(subject.node.guid, [])
         wanted = [one.kind.value for one in decision.wanted]

@@ -76,7 +76,7 @@ def test_a_pseudonymised_journal_explains_and_replays_without_a_name(settled):
     log = [json.loads(line) for line in settled.ok("journal", "export", config=config).out.splitlines()]
     [suspended] = [line for line in log if line["action"] == "suspend" and line["state"] == "done"]
     told = settled.ok("explain", suspended["email"], "--json", config=config).json
-    assert [one["action"] for one in told["actions"]] == ["suspend", "invite"]
+    assert {"suspend", "invite"} <= {one["action"] for one in told["actions"]}
     assert told["enabled"] is False
     settled.ok("journal", "verify", config=config)
     assert settled("journal", "export", "--pseudonymise").code == 2

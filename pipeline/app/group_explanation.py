@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.app.explanation import nesting_of
-from pipeline.core.groups import GroupDecision
+from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision
 from pipeline.core.plan import label_of
 from pipeline.errors import ControlError
 from pipeline.model import MEMBERSHIP_KINDS, Action, Json
@@ -16,6 +16,9 @@ from state.database import stamp
 from state.journal import Journal
 
 SHOWN = 20
+_WAYS_OUT = (
+    'bring them into user scope, take them out of the group, or sync groups with groups.mode = "separate"'
+)
 
 
 async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> list[Json]:
@@ -72,6 +75,7 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
                         "members": len(members),
                     },
                     "failure": decision.failure if decision else "",
+                    "fault": decision.fault if decision else "",
                     "left_out": [
                         {"guid": one, "who": label_of(people[one]) if one in people else one, "reason": why}
                         for one, why in (decision.left_out if decision else ())
@@ -152,6 +156,8 @@ def text_of_group(one: Json) -> str:
         )
     if one["failure"]:
         lines.append(f"  fails       {escaped(one['failure'])}")
+        if one["fault"] == OUTSIDE_SCOPE:
+            lines.append(f"  what to do  {_WAYS_OUT}")
     lines += [
         f"  left out    {escaped(row['who'])}: {escaped(row['reason'])}" for row in one["left_out"][:SHOWN]
     ]

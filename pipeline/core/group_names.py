@@ -102,7 +102,7 @@ class Names:
             if len(guids) > 1:
                 for guid in guids:
                     self.clashes[guid] = (
-                        f"{len(guids)} groups of the directory are called {self._groups[guid].name!r}"
+                        f"{len(guids)} groups of the directory are called {self._groups[guid].name!r}: rename all but one"
                     )
         # Who fails for another reason takes no name, and frees none.
         self._staying = frozenset(failures)
@@ -144,12 +144,15 @@ class Names:
         return True
 
     def _why_taken(self, holder: TeamGroup, owner: str) -> str:
+        remedy = "rename one of the two"
         if holder.is_system_managed:
-            kind = "the team's own group"
+            kind, remedy = "the team's own group", "rename the directory's"
         elif owner in self._groups:
             kind = f"the Dropbox group of {self._groups[owner].name!r}"
         elif not holder.is_company_managed:
             kind = "a Dropbox group that its members manage"
         else:
             kind = "a Dropbox group that is not ours"
-        return f"{kind} is called {holder.name!r} already"
+            if not self._policy.adopt_existing:
+                remedy = f"{remedy}, or set groups.adopt_existing to take it over"
+        return f"{kind} is called {holder.name!r} already: {remedy}"

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.report import PassSummary
+from pipeline.app.requests import Requests
 from pipeline.app.reversal import plan_undo, replay, write_undo
 from pipeline.app.selected import outcome_of_rows, parse_plan, select_person, select_rows
 from pipeline.core.exits import ExitCode
@@ -16,6 +17,7 @@ from pipeline.model import Json
 from stages.groups.planner import GroupPlanner
 from stages.people.planner import Planner
 from tests.pipeline.group_world import in_group, nest, settled, writes
+from tests.pipeline.test_live import HeldClock, watching
 from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
@@ -325,3 +327,39 @@ async def test_replay_tells_what_today_s_rules_say_of_groups(same: World) -> Non
     assert (row["wanted"], row["open"], row["differs"]) == (["group_add (1)"], [], True)
     assert row["changes"]
     assert writes(same) == {}
+
+
+# --- beside a running watch ---------------------------------------------------------------------------------
+
+
+async def test_a_running_watch_undoes_applies_and_looks_at_one_person(
+    same: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldClock()
+    same.clock = held
+    same.directory._clock = held
+    same.team._clock = held
+    sales = nest(same, "Sales", "ann")
+    bob, cid = same.people("bob", "cid")
+    async with watching(same) as watch:
+        requests = Requests(watch.assembly, watch.assembly.parts.journal)
+        same.accept_all()
+        await watch.look(minutes=20)
+        same.clock.turn(minutes=1)
+        same.directory.add_member(sales, bob)
+        await watch.look(seconds=5)
+        assert in_group(same, "Sales") == ["ann", "bob"]
+        summary = watch.engine.last_summary
+        assert summary is not None
+        reply = await requests.answer({"command": "undo", "pass": summary.id})
+        assert reply == {"persons": 0, "groups": 1}
+        await watch.look(seconds=5)
+        assert in_group(same, "Sales") == ["ann"]
+        await watch.look(minutes=1)
+        same.directory.add_member(sales, cid)
+        document = await saved(same, monkeypatch)
+        told = await requests.answer({"command": "apply", "plan": document})
+        assert [(row["state"], row["emails"]) for row in told["rows"]] == [("applied", ["cid@example.test"])]
+        same.directory.remove_member(sales, cid)
+        assert (await requests.answer({"command": "only", "person": "cid@example.test"}))["guid"] == cid
+        assert in_group(same, "Sales") == ["ann"]

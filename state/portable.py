@@ -42,7 +42,7 @@ _DOCUMENTS = (
 _OPAQUE = ("member_id", "group_id", "job_id")
 _KEPT = frozenset(
     {
-        *((table, "kind") for table in ("node", "note", "action", "pin", "held_set", "log")),
+        *((table, "kind") for table in ("node", "note", "action", "pin", "group_pin", "held_set", "log")),
         *((table, "state") for table in ("action", "log")),
         *((table, "how") for table in ("link", "group_link")),
         ("node", "left_how"),
@@ -159,6 +159,8 @@ async def _names_in(database: Database) -> set[str]:
         "SELECT name FROM team_group",
         "SELECT name FROM group_link",
         "SELECT DISTINCT group_name FROM action",
+        "SELECT DISTINCT precondition FROM action WHERE kind = 'group_rename'",
+        "SELECT name FROM group_pin",
     ):
         async with aclosing(database.stream(statement, CHUNK)) as parts:
             async for part in parts:

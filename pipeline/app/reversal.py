@@ -170,7 +170,7 @@ async def write_undo(journal: Journal, reversal: Reversal, pass_id: int, now: da
 async def replay(
     journal: Journal,
     planner: Planner,
-    groups: GroupPlanner,
+    groups: GroupPlanner | None = None,
     *,
     first: int,
     last: int | None,
@@ -179,7 +179,8 @@ async def replay(
 ) -> list[Json]:
     """What today's rules say about the persons and groups of journaled changes: wanted now, against what is open.
 
-    Groups: those that changed themselves, or that hold somebody who did; of a single person, their memberships.
+    Groups, where their planner is given: those that changed themselves, or that hold somebody who did; of a single person,
+    their memberships.
     """
     nesting = await nesting_of(journal)
     people: dict[str, list[int]] = {}
@@ -214,14 +215,14 @@ async def replay(
                 or "as it should be",
             }
         )
+    if groups is None or not groups.is_on:
+        return rows
     return [*rows, *await _replayed_groups(journal, groups, nesting, people, only=guid)]
 
 
 async def _replayed_groups(
     journal: Journal, planner: GroupPlanner, nesting: Nesting, changed: Mapping[str, list[int]], *, only: str
 ) -> list[Json]:
-    if not planner.is_on:
-        return []
     concerned = nesting.groups_holding(changed)
     rows = []
     for decision in await planner.preview(nesting):

@@ -37,7 +37,7 @@ PLANTED = (
         "zq-quibble",
         "owagstaff",
     ),
-    *("example.test", "corp-okta-4711", "Fennimore"),
+    *("example.test", "corp-okta-4711", "Fennimore", "Wolpertinger"),
 )
 KEY = b"a key that no other export has.."
 
@@ -53,6 +53,8 @@ async def _history(make: Make) -> World:
     inner = world.directory.create_group("Bluebottle")
     world.directory.add_member(world.group, sales)
     world.directory.add_member(sales, inner)
+    renamed = world.directory.create_group("Wolpertinger")
+    world.directory.add_member(world.group, renamed)
     world.people(*(f"fennimore{number}" for number in range(24)))
     first = world.person("zq-quibble", given_name="Zacharias/Fritz", surname="Quibble", groups=[inner])
     world.person("owagstaff", given_name="Ottoline", surname="Wagstaff")
@@ -76,6 +78,7 @@ async def _history(make: Make) -> World:
     for guid in left:
         world.directory.remove_member(world.group, guid)
     world.directory.rename(inner, "Bluebottle Gamekeeper")
+    world.directory.rename(renamed, "Sales")
     await world.run(full=True)
     return world
 

@@ -525,12 +525,12 @@ class Engine:
                     "detail": {"actions": state.apply.done},
                 }
                 await self._journal.append([row], now)
-            if not self._options.simulated:
-                await self._parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)
-                if not self._watching:
-                    with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
-                        await self._parts.notifier.send_due()
             with in_pass(state.id):
+                if not self._options.simulated:
+                    await self._parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)
+                    if not self._watching:
+                        with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
+                            await self._parts.notifier.send_due()
                 if code:
                     logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=code.remedy)
                 exit_line(int(code))

@@ -72,6 +72,12 @@ class Directory(Protocol):
         A group that changes while it is read is read again. A group that can't be seen is a DirectoryError.
         """
 
+    async def read_members_of(self, group_guids: Sequence[str]) -> Mapping[str, tuple[Target, ...]]:
+        """As `read_members`, for many groups in few requests; DirectoryError when any of them can't be read whole."""
+
+    async def read_primary_members_of(self, rids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
+        """As `read_primary_members`, for many groups in few requests."""
+
     async def read_primary_members(self, rid: int) -> tuple[str, ...]:
         """GUIDs of the users whose primaryGroupID is `rid`."""
 

@@ -135,6 +135,12 @@ class LdapDirectory:
     async def read_primary_members(self, rid: int) -> tuple[str, ...]:
         return await self._link.run(lambda session: reader.read_primary_members(session, rid))
 
+    async def read_members_of(self, group_guids: Sequence[str]) -> Mapping[str, tuple[Target, ...]]:
+        return await self._link.run(lambda session: reader.read_members_of(session, group_guids))
+
+    async def read_primary_members_of(self, rids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
+        return await self._link.run(lambda session: reader.read_primary_members_of(session, rids))
+
     async def read_parents(self, guid: str) -> tuple[str, ...]:
         return await self._link.run(lambda session: reader.read_parents(session, guid))
 

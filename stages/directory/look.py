@@ -113,7 +113,7 @@ class Look:
         is_back = delta.restored or (nesting.knows(delta.guid) and not nesting.scope.is_live(delta.guid))
         if entry.kind is Kind.GROUP:
             if delta.members_unknown or is_back or nesting.scope.kind_of(delta.guid) is not Kind.GROUP:
-                present = await members_of(self._directory, entry)
+                present = (await members_of(self._directory, [entry]))[entry.guid]
                 sight.replace_members(nesting, delta.guid, present)
             else:
                 sight.removed += [Edge(delta.guid, target.guid) for target in delta.removed]

@@ -183,6 +183,12 @@ class MemoryDirectory(MemoryDomain):
             if found.primary_rid == rid and found.kind is Kind.USER and self._sees(found)
         )
 
+    async def read_members_of(self, group_guids: Sequence[str]) -> Mapping[str, tuple[Target, ...]]:
+        return {guid: await self.read_members(guid) for guid in group_guids}
+
+    async def read_primary_members_of(self, rids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
+        return {rid: await self.read_primary_members(rid) for rid in rids}
+
     async def read_parents(self, guid: str) -> tuple[str, ...]:
         await self._called("read_parents")
         found = self.objects.get(guid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from ldap3.utils.conv import escape_filter_chars
 
@@ -32,7 +33,11 @@ from stages.directory.paging import read_all, read_values
 from stages.directory.wire import EVERYTHING, RawEntry, Scope, Search, Searcher
 
 GUIDS_PER_SEARCH = 500
+GROUPS_PER_SEARCH = 50
+"""Each may bring 1,500 members at once (MaxValRange): some 15 MB in one answer."""
 DELETED_OBJECTS_WKGUID = "18e2ea80684f11d2b9aa00c04f79f805"  # MS-ADTS 6.1.1.4
+
+K = TypeVar("K", str, int)
 
 _BASIC_ATTRIBUTES = (
     "objectGUID",
@@ -130,8 +135,34 @@ async def read_members(searcher: Searcher, group_guid: str) -> tuple[Target, ...
             raise DirectoryError(purpose, "the account does not see this group", _GROUP_HINT)
         # Somebody may have come in between the two questions: then the second round reads them.
         if values or await _is_empty(searcher, purpose, group_guid):
-            return tuple(parse_target(value.decode("utf-8", errors="replace")) for value in values)
+            return _targets(values)
     raise DirectoryError(purpose, "it seems empty, but its members may only be hidden", _GROUP_HINT)
+
+
+async def read_members_of(searcher: Searcher, guids: Sequence[str]) -> dict[str, tuple[Target, ...]]:
+    """As `read_members`, many groups a search. Only what certainly is a whole list is taken from it: values without a range
+    (a list that is too long comes as `member` without values beside a first range, MS-ADTS 3.1.1.3.1.3.3). Every other group,
+    one that seems empty included, is read by itself.
+    """
+    found: dict[str, tuple[Target, ...]] = {}
+    for chunk in _chunks(guids, GROUPS_PER_SEARCH):
+        if len(chunk) == 1:
+            continue
+        for raw in await read_all(
+            searcher,
+            Search(
+                purpose="read the members of groups",
+                base=searcher.controller.base_dn,
+                scope=Scope.SUBTREE,
+                filter=_any_of(chunk),
+                attributes=("objectGUID", "member"),
+                controls=(DOMAIN_SCOPE, EXTENDED_DN),
+            ),
+        ):
+            values = raw.values.get("member", ())
+            if values and not any(name.startswith("member;") for name in raw.values):
+                found[guid_of(raw)] = _targets(values)
+    return {guid: found[guid] if guid in found else await read_members(searcher, guid) for guid in guids}
 
 
 async def is_version_readable(searcher: Searcher, guid: str) -> bool:
@@ -149,19 +180,42 @@ async def is_version_readable(searcher: Searcher, guid: str) -> bool:
 
 async def read_primary_members(searcher: Searcher, rid: int) -> tuple[str, ...]:
     """GUIDs of the people whose primary group has this relative identifier. Computers are left out."""
-    found = await read_all(
-        searcher,
-        Search(
-            purpose=f"read the members by primary group {rid}",
-            base=searcher.controller.base_dn,
-            scope=Scope.SUBTREE,
-            # The rare one first: Samba goes through the parts in this order until one is short enough (ldb's index).
-            filter=f"(&(primaryGroupID={rid:d})(objectCategory=person)(objectClass=user))",
-            attributes=("objectGUID",),
-            controls=(DOMAIN_SCOPE,),
-        ),
-    )
-    return tuple(guid for raw in found if (guid := guid_of(raw)))
+    return (await read_primary_members_of(searcher, [rid]))[rid]
+
+
+async def read_primary_members_of(searcher: Searcher, rids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """As `read_primary_members`, many groups a search. DirectoryError where an account hides which of them it belongs to."""
+    found: dict[int, list[str]] = {rid: [] for rid in rids}
+    for chunk in _chunks(list(found), GUIDS_PER_SEARCH):
+        any_of = "".join(f"(primaryGroupID={rid:d})" for rid in chunk)
+        purpose = f"read the members by primary group {', '.join(map(str, chunk[:5]))}"
+        for raw in await read_all(
+            searcher,
+            Search(
+                purpose=purpose,
+                base=searcher.controller.base_dn,
+                scope=Scope.SUBTREE,
+                # The rare one first: Samba goes through the parts in this order until one is short enough (ldb's index).
+                filter=f"(&(|{any_of})(objectCategory=person)(objectClass=user))",
+                attributes=("objectGUID", "primaryGroupID"),
+                controls=(DOMAIN_SCOPE,),
+            ),
+        ):
+            rid = raw.text("primarygroupid")
+            named = int(rid) if rid.isdecimal() else chunk[0] if len(chunk) == 1 else None
+            if named not in found:
+                raise DirectoryError(
+                    purpose,
+                    f"{raw.dn} belongs to one of them, but its primaryGroupID can't be read",
+                    "give the service account the right to read all properties of people",
+                )
+            if guid := guid_of(raw):
+                found[named].append(guid)
+    return {rid: tuple(guids) for rid, guids in found.items()}
+
+
+def _targets(values: Iterable[bytes]) -> tuple[Target, ...]:
+    return tuple(parse_target(value.decode("utf-8", errors="replace")) for value in values)
 
 
 async def read_parents(searcher: Searcher, guid: str) -> tuple[str, ...]:
@@ -308,7 +362,7 @@ def _any_of(guids: Iterable[str]) -> str:
     return f"(|{''.join(map(guid_filter, guids))})"
 
 
-def _chunks(guids: Sequence[str]) -> Iterator[Sequence[str]]:
-    unique = list(dict.fromkeys(guids))
-    for start in range(0, len(unique), GUIDS_PER_SEARCH):
-        yield unique[start : start + GUIDS_PER_SEARCH]
+def _chunks(items: Sequence[K], size: int = GUIDS_PER_SEARCH) -> Iterator[Sequence[K]]:
+    unique = list(dict.fromkeys(items))
+    for start in range(0, len(unique), size):
+        yield unique[start : start + size]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import DirectoryError
 from pipeline.model import Entry, Kind, Target
 from pipeline.ports import Directory
 from pipeline.records import Edge
+
+_GROUPS_AT_ONCE = 50
+"""So many groups' members are in memory as they came; what is kept of them is smaller."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ async def walk(
     while pending:
         entries = await directory.read_entries(list(pending))
         following: dict[str, Target] = {}
+        groups: list[Entry] = []
         for guid, target in pending.items():
             entry = entries.get(guid)
             if entry is None:
@@ -49,11 +53,15 @@ async def walk(
                 walked.unseen[guid] = target
                 continue
             walked.entries[guid] = entry
-            if entry.kind is not Kind.GROUP:
-                continue
-            for member in await members_of(directory, entry):
-                walked.edges.append(Edge(guid, member[0].guid, member[1]))
-                following[member[0].guid] = member[0]
+            if entry.kind is Kind.GROUP:
+                groups.append(entry)
+        for start in range(0, len(groups), _GROUPS_AT_ONCE):
+            for guid, members in (
+                await members_of(directory, groups[start : start + _GROUPS_AT_ONCE])
+            ).items():
+                for target, is_primary in members:
+                    walked.edges.append(Edge(guid, target.guid, is_primary))
+                    following[target.guid] = target
         pending = {
             guid: target
             for guid, target in following.items()
@@ -62,12 +70,18 @@ async def walk(
     return walked
 
 
-async def members_of(directory: Directory, group: Entry) -> list[tuple[Target, bool]]:
-    """All direct members; the flag says *by primary group*."""
-    explicit = [(target, False) for target in await directory.read_members(group.guid)]
-    rid = rid_of(group)
-    primary = await directory.read_primary_members(rid) if rid is not None else ()
-    return [*explicit, *((Target(guid=guid, dn=""), True) for guid in primary)]
+async def members_of(directory: Directory, groups: Sequence[Entry]) -> dict[str, list[tuple[Target, bool]]]:
+    """All direct members of each group; the flag says *by primary group*."""
+    explicit = await directory.read_members_of([group.guid for group in groups])
+    rids = {group.guid: rid for group in groups if (rid := rid_of(group)) is not None}
+    primary = await directory.read_primary_members_of(list(rids.values()))
+    return {
+        group.guid: [
+            *((target, False) for target in explicit[group.guid]),
+            *((Target(guid=guid, dn=""), True) for guid in primary.get(rids.get(group.guid, -1), ())),
+        ]
+        for group in groups
+    }
 
 
 def rid_of(group: Entry) -> int | None:

@@ -350,3 +350,54 @@ async def test_listening_is_confirmed_before_it_is_trusted(
     assert await directory.wait_for_change(0.01) is True
     assert domain.dc.replica.listeners
     assert [seen.kind for seen in server.seen][-2:] == ["notification", "root"]
+
+
+# --- many groups in few requests
+
+
+async def test_members_of_many_groups_are_those_of_each(
+    domain: WindowsDomain, server: WindowsServer, opened: Open
+) -> None:
+    """Around MaxValRange: at most so many come with the search, more come in parts, and none needs its proof."""
+    limits = domain.dc.limits
+    limits.max_val_range, limits.max_page_size = 7, 3
+    people = [domain.create_user(f"P{number}") for number in range(20)]
+    groups = {
+        size: domain.create_group(f"G{size}", members=people[:size]) for size in (0, 1, 6, 7, 8, 14, 15, 20)
+    }
+    directory = opened()
+    await directory.identify()
+    server.forget()
+    found = await directory.read_members_of(list(groups.values()))
+    assert {guid: {target.guid for target in targets} for guid, targets in found.items()} == {
+        group: set(people[:size]) for size, group in groups.items()
+    }
+    read_apart = {seen.base for seen in server.seen if seen.kind == "range"}
+    assert read_apart == {f"<GUID={groups[size]}>" for size in (0, 8, 14, 15, 20)}
+
+
+async def test_one_hidden_group_among_many_is_an_error(domain: WindowsDomain, opened: Open) -> None:
+    people = [domain.create_user(f"P{number}") for number in range(3)]
+    groups = [domain.create_group(f"G{number}", members=people) for number in range(3)]
+    directory = opened()
+    assert len(await directory.read_members_of(groups)) == 3
+    domain.hide(groups[1], SERVICE_ACCOUNT)
+    with pytest.raises(DirectoryError):
+        await directory.read_members_of(groups)
+    domain.show(groups[1])
+    domain.accounts[SERVICE_ACCOUNT.lower()].unreadable_attributes.add("member")
+    with pytest.raises(DirectoryError):
+        await directory.read_members_of(groups)
+
+
+async def test_primary_members_of_many_groups(domain: WindowsDomain, opened: Open) -> None:
+    people = [domain.create_user(f"P{number}") for number in range(4)]
+    groups = [domain.create_group(f"G{number}", members=people) for number in range(3)]
+    domain.set_primary_group(people[0], groups[0])
+    domain.set_primary_group(people[1], groups[0])
+    domain.set_primary_group(people[2], groups[1])
+    directory = opened()
+    entries = await directory.read_entries(groups)
+    rids = [int(entries[group].sid.rpartition("-")[2]) for group in groups]
+    found = await directory.read_primary_members_of(rids)
+    assert [set(found[rid]) for rid in rids] == [{people[0], people[1]}, {people[2]}, set()]

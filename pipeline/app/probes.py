@@ -7,6 +7,7 @@ outside does, none writes to Dropbox.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from config.questions import Probe
 from config.settings import Settings
@@ -14,6 +15,7 @@ from pipeline.app import compose
 from pipeline.app.clock import SystemClock
 from pipeline.errors import ConnectorError
 from pipeline.model import Entry, Finding, Kind
+from stages.directory.checks import ADDRESSES
 from stages.directory.reach import check_reach
 
 _PATIENCE_SECONDS = 10
@@ -94,12 +96,9 @@ async def _sign_in(settings: Settings, _group: str) -> Sequence[Finding]:
 
 async def _group(settings: Settings, group: str) -> Sequence[Finding]:
     # Whether its people have an e-mail is asked with the next answer, the attribute.
-    findings = await _directory(settings, group, _GROUP)
     return [
-        Finding(one.section, one.name, "warning", one.detail, one.hint)
-        if one.name == "people" and one.state == "failed" and not one.detail.startswith("0 people")
-        else one
-        for one in findings
+        replace(finding, state="warning") if finding.name == ADDRESSES else finding
+        for finding in await _directory(settings, group, _GROUP)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,7 +72,7 @@ class Wizard:
         """One question, until its answer is one that works or is kept all the same."""
         self._terminal.say()
         self._terminal.say(question.sentence, style="dim")
-        for attempt in range(1_000):
+        for attempt in itertools.count():
             changes = self._answer(question, is_again=attempt > 0)
             if changes is None:
                 continue
@@ -88,10 +89,7 @@ class Wizard:
 
     def store_secrets(self) -> None:
         """Writes the secrets to where the references point. ConfigurationError, RightsError."""
-        settings = Settings.model_validate(
-            with_changes(self.values, {}),
-            context={"folder": self._folder, "environ": self._environ, "rules_later": True},
-        )
+        settings, _ = judge(self.values, self._folder, self._environ)
         for secret in settings.secrets():
             if secret.key in self._pending:
                 secret.store(self._pending[secret.key])

@@ -17,6 +17,8 @@ from stages.directory.wire import Searcher
 
 SECTION = "directory"
 OK, WARNING, FAILED = "ok", "warning", "failed"
+ADDRESSES = "addresses"
+"""The line that stands in place of the people where nobody has an e-mail."""
 
 _WORRYING_SKEW_SECONDS = 300.0  # what Kerberos tolerates; beyond it somebody's clock is wrong
 # Inherited (/I:T), else only deletions made on the very server that is asked are visible on a Samba domain of several
@@ -238,7 +240,7 @@ def _people(options: DirectoryOptions, detail: str, people: int, *, missing: int
     if missing == people:
         return Finding(
             SECTION,
-            "people",
+            ADDRESSES,
             FAILED,
             detail,
             f"nobody would get an account: name the attribute that holds the addresses; {options.email_attribute} is empty",

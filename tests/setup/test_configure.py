@@ -254,6 +254,22 @@ def test_who_gives_up_has_changed_nothing(outside: Outside) -> None:
     assert outside.file.read_text() == before
 
 
+def test_what_the_environment_sets_is_not_asked_and_a_fault_of_the_file_does_not_matter(
+    outside: Outside,
+) -> None:
+    outside.file.write_text(_configured(outside).replace("simulation = true", "simulation = 7"))
+    given = {"AD_CONNECTOR__SIMULATION": "true", "AD_CONNECTOR__USERS__SYNC_GROUP": "Dropbox"}
+    talk = outside.start("configure", "users", environment=given)
+    talk.expect(
+        "users.sync_group is set by the environment variable AD_CONNECTOR__USERS__SYNC_GROUP: not asked for"
+    )
+    talk.answer("E-mail attribute", "userPrincipalName")
+    talk.answer("Manage existing users", "")
+    talk.answer("Save ", "")
+    assert talk.end() == 0
+    assert 'email_attribute = "userPrincipalName"' in outside.file.read_text()
+
+
 def test_without_a_terminal_it_says_what_to_do_and_ends_with_minus_10(outside: Outside) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pipeline", "configure"],

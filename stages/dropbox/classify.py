@@ -230,10 +230,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     routes.GROUP_REMOVE: {**_GROUP_MEMBERS, "member_not_in_group": Rule(Verdict.ALREADY)},
 }
 
-ADDRESS_TAGS = frozenset(
-    {"email_reserved_for_other_user", "set_profile_disallowed", "user_on_another_team", "user_already_paired"}
-)
-"""Refusals of an invitation or update for the sake of its e-mail: somebody else may free the address any time."""
+ADDRESS_TAGS = frozenset({"email_reserved_for_other_user", "set_profile_disallowed"})
+"""Refusals of an update for the sake of its e-mail: somebody else may free the address any time."""
 
 # Reads raise; what a tag means there is done where it is read (a new listing, another start).
 READ_TAGS: Mapping[str, frozenset[str]] = {

@@ -223,8 +223,9 @@ class Settler:
 
 
 def was_refused_an_address(action: Action) -> bool:
-    """Whether it stands as failed because somebody else has the e-mail, or Dropbox does not let it be given."""
-    return action.state is State.FAILED and bool(action.changes.email) and action.error in ADDRESS_TAGS
+    """Whether a change of e-mail stands as failed because somebody else has it, or Dropbox does not let it be given."""
+    is_change = action.kind is ActionKind.UPDATE and bool(action.changes.email)
+    return is_change and action.state is State.FAILED and action.error in ADDRESS_TAGS
 
 
 def _refused_part(action: Action, tag: str) -> Profile | None:

@@ -136,7 +136,7 @@ class _File(logging.handlers.RotatingFileHandler):
         return bool(
             self._size is not None
             and self.maxBytes > 0
-            and self._size + len(self.format(record)) + 1 >= self.maxBytes
+            and self._size + len(record.getMessage()) + 1 >= self.maxBytes
         )
 
     def _look(self, status: os.stat_result) -> None:
@@ -175,6 +175,7 @@ class _Sink:
         self.bridge: logging.Handler | None = None
         self.root_level = logging.WARNING
         self.is_ready = False
+        self.bound: Any = None
 
     def write(self, line: str) -> None:
         record = logging.LogRecord("ad_connector", logging.INFO, "", 0, line, None, None)
@@ -253,8 +254,9 @@ def in_pass(pass_id: int) -> Iterator[None]:
 
 def log_action(person: str, action: str, outcome: str, reason: str, **more: Any) -> None:
     """The canonical line of one action; the only line about it above debug."""
-    level = _OUTCOME_LEVELS.get(outcome, "info")
-    getattr(logger(), level)(
+    if _sink.bound is None:
+        _sink.bound = logger().bind()  # a pass writes thousands of these: bound once, until `configure`
+    getattr(_sink.bound, _OUTCOME_LEVELS.get(outcome, "info"))(
         Event.ACTION, person=person, action=action, outcome=outcome, reason=reason, **more
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -63,14 +64,14 @@ def redacted(text: str) -> str:
 
 def redacted_value(value: Any, name: str = "") -> Any:
     """The same for a value of any shape, for logging: containers are walked, unknown objects become text."""
-    if name and _SECRET_NAMES.search(name) and value not in (None, "", True, False):
+    if name and _is_secret_name(name) and value not in (None, "", True, False):
         return MASK
+    if isinstance(value, str):  # first: nearly all are
+        return redacted(str(value))
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return value if redacted(str(value)) == str(value) else MASK
-    if isinstance(value, str):
-        return redacted(str(value))
     if isinstance(value, bytes):
         return redacted(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping):
@@ -80,12 +81,19 @@ def redacted_value(value: Any, name: str = "") -> Any:
     return redacted(str(value))
 
 
+@lru_cache(maxsize=1000)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
+
+
 def escaped(text: str) -> str:
     """Text on one line: control, bidirectional and invisible characters written as escapes.
 
     Names come from a directory that many people may write to; none of them may end a line of the log, start
     one, or turn its direction (CWE-117).
     """
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSAFE.sub(_escape, text)
 
 

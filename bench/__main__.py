@@ -39,13 +39,13 @@ class Part:
 
 
 PARTS = {
-    "decide": Part("bench.decide", "The pure rules.", 60, 600),
-    "journal": Part("bench.journal", "The journal beside bare sqlite3.", 90, 900),
+    "decide": Part("bench.decide", "The pure rules.", 120, 900),
+    "journal": Part("bench.journal", "The journal beside bare sqlite3.", 120, 1800),
     "comparison": Part("bench.comparison", "The full comparison without a change, Dropbox side.", 150, 1200),
     "memory": Part(
         "bench.memory", "Whole passes over many people; directory and team are made up.", 150, 2400
     ),
-    "directory": Part("bench.directory", "Reading the directory: Samba on the same machine.", 150, 3600),
+    "directory": Part("bench.directory", "Reading the directory: Samba on the same machine.", 240, 3600),
     "dropbox": Part("bench.dropbox", "Writing to Dropbox under a limit that nobody tells.", 150, 900),
     "latency": Part("bench.latency", "From the change in the domain to the request at Dropbox.", 150, 900),
 }

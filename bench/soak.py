@@ -39,7 +39,7 @@ from sandbox.team.refusal import RefusalError
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "bench" / "results" / "soak.json"
 FAULTS = (
-    *("503", "429", "500_before", "drop_before", "401", "html", "delay"),
+    *("503", "429", "500_before", "drop_before", "401", "html", "delay", "reset"),
     *("drop_after", "500_after", "503_after", "timeout_after", "truncated_json", "async"),
 )
 EQUAL_SECONDS = 400.0
@@ -96,6 +96,8 @@ class Soak:
     async def _fault(self) -> None:
         kind = self._random.choice(FAULTS)
         route = "oauth2/token" if kind == "503" and self._random.random() < 0.2 else "team*"
+        if kind == "reset":
+            route = "team_log/get_events/continue"  # the event log alone begins anew
         self._sandbox.team.faults.add(Fault(kind, route, count=self._random.randint(1, 4), seconds=2.0))
         self.counts[f"Dropbox: {kind}"] += 1
 

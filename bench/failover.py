@@ -72,7 +72,7 @@ class Failover:
         try:
             self._populate()
             await self._open()
-            await self._poll()
+            await self._poll_until_it_ends_well()
             self._shown = dict.fromkeys(self._people, 0)
             while self._waiting or len(set(self.outcome.outages)) < len(OTHER):
                 await self._round()
@@ -111,7 +111,7 @@ class Failover:
                 username=facts.service_account,
                 password=SERVICE_PASSWORD,
                 ca_file=str(facts.ca_file),
-                timeout_seconds=5,
+                timeout_seconds=10,
                 change_source=self._source,
             ),
             clock=self._clock,
@@ -188,14 +188,21 @@ class Failover:
         self._story.append(f"{else_what} {person} on {name}")
         self.outcome.changes += 1
 
-    async def _poll(self) -> None:
+    async def _poll_until_it_ends_well(self) -> None:
+        """Both are up: on a busy machine one may be too slow all the same."""
+        for _ in range(10):
+            if await self._poll():
+                return
+        raise RuntimeError("ten polls failed with both controllers up")
+
+    async def _poll(self) -> bool:
         try:
             result = await self._poller.poll()
         except DirectoryError as error:
             self.outcome.failed_polls += 1
             if not self._down:
                 print(f"failed with both up: {error}", file=sys.stderr)
-            return
+            return False
         self.outcome.polls += 1
         self.outcome.full_reads += result.full
         self.outcome.deltas += 0 if result.full else result.changes
@@ -217,6 +224,7 @@ class Failover:
                     self.outcome.faults.append(f"changed without being marked: {person}")
         async with self._journal.transaction():
             await self._journal.clear_dirty(await self._journal.dirty(10**6))
+        return True
 
     async def _end(self) -> None:
         if self._down:
@@ -224,7 +232,7 @@ class Failover:
             self._down = ""
         await anyio.to_thread.run_sync(self._pair.wait_for_replication_blocking)
         self._clock.advance(5)
-        await self._poll()
+        await self._poll_until_it_ends_well()
         mirror = await Snapshot.of(self._journal, self._poller)
         for name in OTHER:
             fresh = await self._read_afresh(name)

@@ -64,11 +64,11 @@ async def serving(listen: str, read: Read, observations: Observations | None = N
     application.router.add_get("/healthz", _alive)
     application.router.add_get("/readyz", _ready(read))
     application.router.add_get("/metrics", _metrics(read, observations))
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port, shutdown_timeout=2.0).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise ConfigurationError(
                 "open the health port",
@@ -101,9 +101,11 @@ def _metrics(
     async def answer(_request: web.Request) -> web.Response:
         reading = await read()
         registry = CollectorRegistry()
+        known = {name for name, _ in reading.values}  # what is not known yet is left out: 0 would be a lie
         gauges = {
             name: Gauge(f"ad_connector_{name}", text, [label] if label else [], registry=registry)
             for name, (text, label) in _GAUGES.items()
+            if name in known
         }
         ready = Gauge(
             "ad_connector_ready", "1 when directory, Dropbox and journal are fine", registry=registry

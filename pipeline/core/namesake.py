@@ -74,29 +74,34 @@ def claim_on(
     holder_email: str,
     excluded: str,
     disabled: bool,
+    claimant_disabled: bool,
     approved_link: str,
 ) -> Claim:
-    """`holder_email` is the usable one of the directory, `excluded` why the holder is, `approved_link` how a link is
-    marked that an approval made.
+    """`holder_email` is the usable one of the directory, `excluded` and `disabled` why and whether the holder is,
+    `approved_link` how a link is marked that an approval made.
+
+    Nobody who is disabled is given an account: it would be suspended at once, and wiped under the hands of the holder.
     """
     because = obstacle = ""
     is_in = False
     if excluded:
-        obstacle = f"excluded ({excluded}): an excluded member is never touched"
+        obstacle = f"that person is excluded ({excluded}), and an excluded member is never touched"
+    elif claimant_disabled:
+        obstacle = "the one who carries it now is disabled"
     elif not holder.live:
         because = "deleted in the directory"
     elif holder.listed and not holder.seen:
-        obstacle = "still in the sync group, but can't be read, which proves nothing"
+        obstacle = "that person is still in the sync group, but can't be read, which proves nothing"
     elif not holder.listed and not holder.left_confirmed:
-        obstacle = "has only just left, and may be back in a moment"
+        obstacle = "that person has only just left, and may be back in a moment"
     elif not holder.listed:
         because = holder.left_cause or "no longer in the sync group"
     elif disabled:
         because = "disabled in the directory"
     elif holder_email != member.email:
-        obstacle = "still in the sync group under another e-mail, and keeps the account"
+        obstacle = "that person is still in the sync group under another e-mail, and keeps the account"
     elif link.how == approved_link:
-        obstacle = "still in the sync group, and was given the account by an approval"
+        obstacle = "that person is still in the sync group, and was given the account by an approval"
     else:
         because, is_in = "STILL IN THE SYNC GROUP AND ENABLED, with the same e-mail", True
     return Claim(

@@ -354,7 +354,9 @@ def _held_namesake(subject: Subject) -> Decision:
             "nothing is done until that id is taken off the member, or the e-mail changes"
         )
     elif claim.obstacle:
-        detail = f"has the e-mail of the account of {name_of(claim.holder)}, who is {claim.obstacle}; nothing is done"
+        detail = (
+            f"has the e-mail of the account of {name_of(claim.holder)}; nothing is done: {claim.obstacle}"
+        )
     else:
         detail = f"held: `ad-connector approve {claim.digest}` moves the account with its files: {claim.describe()}"
     note = _note(subject, NoteKind.NAMESAKE, detail)

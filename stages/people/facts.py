@@ -211,6 +211,7 @@ class FactReader:
             holder_email=self._map(holder).profile.email,
             excluded=self._excluded(holder, member.email, nesting),
             disabled=is_disabled(holder, self._policy, facts.now),
+            claimant_disabled=is_disabled(node, self._policy, facts.now),
             approved_link=How.APPROVED.value,
         )
         return replace(claim, approved=claim.digest in facts.claims.approved)

@@ -283,6 +283,24 @@ async def test_of_two_who_are_both_in_the_group_the_approval_says_so_and_the_acc
 # --- never offered
 
 
+async def test_a_disabled_namesake_never_takes_the_account_from_who_works_with_it(world: World) -> None:
+    """Found by a random history: the approval moved the account, and then the new holder's being disabled suspended it."""
+    ann, _ = world.people("ann", "bob")
+    await settled(world)
+    new = world.person("ann.two", mail="ann@example.test")
+    await world.settle()
+    (digest,) = await claims(world)
+    await world.approve(digest)
+    world.directory.disable(new)
+    await world.settle()
+    assert (owner(world), world.harm()) == (ann, [])
+    assert await claims(world) == []
+    world.directory.enable(new)
+    await world.settle()
+    assert await claims(world) == [digest], "the approval was void; it is shown again"
+    assert owner(world) == ann
+
+
 async def test_the_account_of_somebody_excluded_is_never_offered(new_world: Make) -> None:
     world = new_world(users={"exclude_group": "Protected"})
     protected = world.directory.create_group("Protected")

@@ -34,6 +34,7 @@ def claim(holder: Node = LEFT, member: Member = MEMBER, *, approved: bool = Fals
         "holder_email": "ann@example.test",
         "excluded": "",
         "disabled": holder.entry.disabled,
+        "claimant_disabled": False,
         "approved_link": "approved",
         **more,
     }
@@ -77,6 +78,8 @@ def test_of_two_who_are_in_with_one_e_mail_the_approval_says_that_it_takes_the_a
         (LISTED, {"holder_email": "ann.lee@example.test"}),
         (LISTED, {"holder_email": ""}),
         (LISTED, {"link": replace(LINK, how="approved")}),
+        (LEFT, {"claimant_disabled": True}),
+        (LISTED, {"claimant_disabled": True}),
     ],
     ids=[
         "excluded",
@@ -86,6 +89,8 @@ def test_of_two_who_are_in_with_one_e_mail_the_approval_says_that_it_takes_the_a
         "renamed",
         "e-mail cleared",
         "approved",
+        "claimant disabled",
+        "claimant disabled, both in",
     ],
 )
 def test_there_is_nothing_to_approve_while_the_account_may_still_be_the_holders(

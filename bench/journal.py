@@ -13,10 +13,21 @@ from statistics import median
 import anyio
 
 from bench.figure import Figure
+from config.settings import Settings
+from pipeline.app.clock import SystemClock
+from pipeline.app.explanation import explain
 from pipeline.app.overview import status_of
+from pipeline.app.policies import planner_options_of
+from pipeline.model import Entry, Kind, Member, State, Status
+from pipeline.records import Edge, Link, MirrorChange
+from stages.dropbox.memory import MemoryTeam
+from stages.people.planner import Planner
+from state.database import stamp
 from state.journal import Journal
+from state.standby import restore, ship
 
 BATCH = 5_000
+PEOPLE = 10_000
 STATEMENT = "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -73,28 +84,112 @@ def _append_bare(folder: Path, count: int) -> float:
     return elapsed
 
 
-async def _ask(folder: Path) -> tuple[float, float, float]:
-    """Seconds to open, to tell the status, and to find a person's last lines."""
-    started = time.perf_counter()
+async def _people(folder: Path) -> None:
+    """10,000 linked people in a nested group, each with a settled action; nothing is pending."""
     journal = await Journal.open(folder / "journal.db")
-    opened = time.perf_counter()
-    await status_of(journal, datetime.now(UTC))
-    told = time.perf_counter()
-    async with journal.reading():
-        await journal.last_entries(guid="00000000-0000-4000-8000-000000000007", limit=20)
-    found = time.perf_counter()
+    now = datetime.now(UTC)
+    guids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(PEOPLE)]
+    entries = [
+        Entry(guid=guid, kind=Kind.USER, dn=f"CN=P{number},DC=example", email=f"p{number}@example.test")
+        for number, guid in enumerate(guids)
+    ]
+    groups = [
+        Entry(guid=name, kind=Kind.GROUP, dn=f"CN={name},DC=example", name=name) for name in ("root", "inner")
+    ]
+    async with journal.transaction():
+        await journal.put("sync_group_guid", "root")
+        await journal.mirror.apply(
+            MirrorChange(
+                at=now,
+                entries=(*groups, *entries),
+                added=(Edge("root", "inner"), *(Edge("inner", guid) for guid in guids)),
+                entered=frozenset(guids),
+            )
+        )
+        await journal.members.save(
+            [
+                Member(
+                    member_id=f"dbmid:{number}",
+                    status=Status.ACTIVE,
+                    email=f"p{number}@example.test",
+                    external_id=f"ad-guid:{guid}",
+                )
+                for number, guid in enumerate(guids)
+            ]
+        )
+        await journal.links.set_all(
+            [
+                Link(guid=guid, member_id=f"dbmid:{number}", how="invited", at=now)
+                for number, guid in enumerate(guids)
+            ]
+        )
+        await journal.database.execute(
+            "INSERT INTO action (guid, kind, state, email, member_id, changes, reason, cause, pass_id, ordinal, planned_at, "
+            "seen_at, sent_at, settled_at) SELECT guid, 'invite', 'done', email, '', '{}', 'bench', '', 1, 0, ?1, ?1, ?1, ?1 "
+            "FROM node WHERE kind = 'user'",
+            [stamp(now)],
+        )
     await journal.close()
-    return opened - started, told - opened, found - told
+
+
+async def _ask(folder: Path) -> tuple[float, float, float]:
+    """Seconds of this process, all its threads, to open, to tell the status, and to explain a person."""
+    now = datetime.now(UTC)
+    started = time.process_time()
+    journal = await Journal.open(folder / "journal.db")
+    async with journal.reading():
+        pending = await journal.outbox.in_state(State.SENDING) + await journal.outbox.unreleased()
+        assert not pending
+        await journal.dirty(1)
+    opened = time.process_time()
+    await status_of(journal, now)
+    told = time.process_time()
+    settings = {"simulation": True, "directory": {"servers": ["ldaps://x"], "username": "x"}}
+    options = planner_options_of(
+        Settings.model_validate(settings, context={"folder": folder, "environ": {"AD_PASSWORD": "-"}})
+    )
+    ready = time.process_time()
+    planner = Planner(MemoryTeam(), journal, SystemClock(), options)
+    [found] = await explain(journal, planner, "p7@example.test", now)
+    assert found.history
+    explained = time.process_time()
+    await journal.close()
+    return opened - started, told - opened, explained - ready
+
+
+async def _take_over(folder: Path) -> tuple[float, float, float]:
+    """Seconds to ship a base copy, to ship 1,000 lines, and to restore from both."""
+    path, shelf, now = folder / "journal.db", folder / "shelf", datetime.now(UTC)
+    shelf.mkdir()
+    journal = await Journal.open(path)
+    started = time.perf_counter()
+    await ship(journal, shelf, now, "bench")
+    based = time.perf_counter()
+    async with journal.transaction():
+        await journal.append(_rows(1_000), now)
+    ready = time.perf_counter()
+    await ship(journal, shelf, now, "bench")
+    shipped = time.perf_counter()
+    await journal.close()
+    begun = time.perf_counter()
+    await restore(shelf, folder / "second.db", now, "bench")
+    return based - started, shipped - ready, time.perf_counter() - begun
 
 
 def measure(full: bool) -> list[Figure]:
     count = 1_000_000 if full else 100_000
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ours = anyio.run(_append, folder, count)
-        bare = _append_bare(folder, count)
-        answers = [anyio.run(_ask, folder) for _ in range(5)]
-    opened, told, found = (median(column) for column in zip(*answers, strict=True))
+        pairs, folders = [], [Path(name) / word for word in ("small", "large")]
+        for folder, number in zip(folders, (count // 10, count), strict=True):
+            folder.mkdir()
+            pairs.append((anyio.run(_append, folder, number), _append_bare(folder, number)))
+            anyio.run(_people, folder)
+        ours, bare = pairs[-1]
+        answers = [[anyio.run(_ask, folder) for _ in range(5)] for folder in folders]
+        (opened_small, *_), (opened, told, found) = (
+            [median(column) for column in zip(*each, strict=True)] for each in answers
+        )
+        based, shipped, restored = anyio.run(_take_over, folders[-1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     note = f"{count:,} changes, batches of {BATCH:,}, synchronous = FULL"
     return [
@@ -111,10 +206,10 @@ def measure(full: bool) -> list[Figure]:
             name="journal open",
             value=opened * 1000,
             unit="ms",
-            beside="",
-            ratio=0.0,
+            beside=f"with {count // 10:,} changes",
+            ratio=opened / opened_small,
             goal="independent of size",
-            note=f"{count:,} changes, median of 5",
+            note=f"restart with nothing pending: {count:,} changes, CPU, median of 5",
         ),
         Figure(
             name="status",
@@ -123,16 +218,26 @@ def measure(full: bool) -> list[Figure]:
             beside="",
             ratio=0.0,
             goal="< 100",
-            note="in the process, median of 5",
+            note=f"in the process, {PEOPLE:,} people, CPU, median of 5",
         ),
         Figure(
-            name="a person's last lines",
+            name="explain",
             value=found * 1000,
             unit="ms",
             beside="",
             ratio=0.0,
             goal="< 100",
-            note="in the process, median of 5",
+            note=f"in the process, {PEOPLE:,} people, CPU, median of 5",
+        ),
+        *(
+            Figure(
+                name=name, value=seconds, unit="s", beside="", ratio=0.0, goal="", note=f"{count:,} changes"
+            )
+            for name, seconds in (
+                ("standby: a base copy", based),
+                ("standby: 1,000 more lines", shipped),
+                ("standby: restore", restored),
+            )
         ),
         Figure(
             name="peak memory of the bench process",

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.model import Checkpoint, Entry, Kind, Source
 from pipeline.records import Edge, MirrorChange, Node
-from state.database import Database, Row, moment, stamp
+from state.database import Database, Row, dump, moment, stamp
 
 _LISTED = "listed = 1 AND kind = 'user' AND live = 1"
 
@@ -88,6 +88,25 @@ class Mirror:
             [Edge(row[0], row[1], bool(row[2])) for row in edges],
         )
 
+    async def graph_above(self, guids: Iterable[str]) -> tuple[list[tuple[str, Kind, bool]], list[Edge]]:
+        """As `graph`, of these and whatever group holds them through any nesting: what is to be told of a few of many."""
+        above = (
+            "WITH RECURSIVE above (guid) AS (SELECT value FROM json_each(?) "
+            "UNION SELECT edge.parent FROM edge JOIN above ON edge.child = above.guid) "
+        )
+        listed = dump(sorted(guids))
+        nodes = await self._database.fetch(
+            f"{above} SELECT guid, kind, live FROM node WHERE guid IN (SELECT guid FROM above)", (listed,)
+        )
+        edges = await self._database.fetch(
+            f"{above} SELECT parent, child, is_primary FROM edge WHERE child IN (SELECT guid FROM above)",
+            (listed,),
+        )
+        return (
+            [(row[0], Kind(row[1]), bool(row[2])) for row in nodes],
+            [Edge(row[0], row[1], bool(row[2])) for row in edges],
+        )
+
     async def nodes(self, guids: Iterable[str]) -> dict[str, Node]:
         found: dict[str, Node] = {}
         for part in chunks(guids):
@@ -149,8 +168,11 @@ class Mirror:
 
     async def find_people(self, text: str) -> list[Node]:
         """By GUID, e-mail, DN, account name, display name or name; case-insensitive; for `explain`."""
-        rows = await self._database.fetch(
-            "SELECT * FROM node WHERE kind = 'user' AND (guid = lower(?1) OR email_key = lower(?1) OR lower(dn) = lower(?1) "
+        rows = await self._database.fetch(  # what an index finds, before all of them are looked at
+            "SELECT * FROM node WHERE kind = 'user' AND (guid = lower(?1) OR (email_key <> '' AND email_key = lower(?1))) LIMIT 50",
+            (text,),
+        ) or await self._database.fetch(
+            "SELECT * FROM node WHERE kind = 'user' AND (lower(dn) = lower(?1) "
             "OR lower(sam) = lower(?1) OR lower(display_name) = lower(?1) OR lower(name) = lower(?1)) LIMIT 50",
             (text,),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -26,13 +27,13 @@ class Explanation:
     lines: tuple[Json, ...]
 
 
-async def nesting_of(journal: Journal) -> Nesting:
-    """The nesting as the mirror has it. ControlError before the first pass."""
+async def nesting_of(journal: Journal, guids: Sequence[str] | None = None) -> Nesting:
+    """The nesting as the mirror has it, or only what lies above these objects. ControlError before the first pass."""
     async with journal.reading():
         root = await journal.get("sync_group_guid")
         if not root:
             raise ControlError("read the journal", "the directory was never read", "run a pass first")
-        nodes, edges = await journal.mirror.graph()
+        nodes, edges = await (journal.mirror.graph() if guids is None else journal.mirror.graph_above(guids))
         groups = await journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
         excluded = await journal.get("exclude_group_guid") or ""
         groups_root = await journal.get("group_sync_group_guid") or ""
@@ -43,11 +44,12 @@ async def nesting_of(journal: Journal) -> Nesting:
 
 async def explain(journal: Journal, planner: Planner, person: str, now: datetime) -> list[Explanation]:
     """By e-mail, GUID, DN, account or display name; persons who are gone are found as well. May be several."""
-    nesting = await nesting_of(journal)
     async with journal.reading():
         found: list[Node] = await journal.mirror.find_people(person)
         if not found:
             found = await journal.find_by_member_email(person)
+    # Above them only: of 100,000 people the whole graph takes seconds.
+    nesting = await nesting_of(journal, [node.entry.guid for node in found])
     previews = await planner.preview([node.guid for node in found], nesting, now)
     explanations = []
     for subject, decision in previews:

@@ -1,0 +1,57 @@
+"""`explain` looks only at what lies above a person, and says what the whole graph would say."""
+
+import pytest
+
+from pipeline.app.explanation import explain, nesting_of
+from pipeline.app.policies import planner_options_of
+from pipeline.errors import ControlError
+from stages.dropbox.memory import MemoryTeam
+from stages.people.planner import Planner
+from state.journal import Journal
+from tests.pipeline.world import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_paths_and_exclusions_are_those_of_the_whole_graph(new_world) -> None:  # type: ignore[no-untyped-def]
+    world = new_world(users={"exclude_group": "Protected"})
+    protected = world.directory.create_group("Protected")
+    outer, inner = world.directory.create_group("Outer"), world.directory.create_group("Inner")
+    world.directory.add_member(world.group, outer)
+    world.directory.add_member(outer, inner)
+    world.directory.add_member(inner, outer)  # a circle is legal
+    world.person("ann", groups=[inner])
+    world.person("boss", groups=[inner, protected])
+    world.person("bob")
+    await world.run()
+    journal = await Journal.open(world.journal_path, read_only=True)
+    planner = Planner(MemoryTeam(), journal, world.clock, planner_options_of(world.settings()))
+    whole = await nesting_of(journal)
+    async with journal.reading():
+        guids = [node.entry.guid for node in await journal.mirror.listed_users()]
+    wanted = {
+        subject.node.entry.email: (subject.scope_path, subject.excluded)
+        for subject, _ in await planner.preview(guids, whole, world.clock.now())
+    }
+    told = {
+        email: [
+            (one.subject.scope_path, one.subject.excluded)
+            for one in await explain(journal, planner, email, world.clock.now())
+        ]
+        for email in wanted
+    }
+    assert told == {email: [one] for email, one in wanted.items()}
+    assert told["ann@example.test"][0][0] == ("Dropbox", "Outer", "Inner")
+    assert told["boss@example.test"][0][1]
+    for text in (guids[0], guids[0].upper(), "ANN@example.test", "cn=ann,", "ann"):
+        found = await explain(journal, planner, text, world.clock.now())
+        assert len(found) == (0 if text == "cn=ann," else 1), text
+    await journal.close()
+
+
+async def test_before_the_first_pass_there_is_nothing_to_explain(world: World) -> None:
+    journal = await Journal.open(world.journal_path)
+    planner = Planner(MemoryTeam(), journal, world.clock, planner_options_of(world.settings()))
+    with pytest.raises(ControlError, match="never read"):
+        await explain(journal, planner, "ann", world.clock.now())
+    await journal.close()

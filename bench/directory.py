@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,46 +44,35 @@ SYNC_GROUP = "Bench"
 Sample = dict[str, float]
 
 
-def measure(full: bool) -> list[Figure]:
+def measure(full: bool) -> Iterator[Figure]:
     if missing := missing_for_samba():
         print(f"directory: not measured. {missing}")
-        return []
-    sizes = (*SIZES, LARGE) if full else SIZES
-    found = {size: _measure(size) for size in sizes}
-    base = found[sizes[0]]
-    figures = []
-    for size in sizes:
-        for name, value in found[size].items():
-            what, unit = name.rsplit(", ", 1)
-            goal = _goal(what, unit, size)
-            if (peer := _peer_of(what, unit)) and f"{peer}, {unit}" in found[size]:
-                other = found[size][f"{peer}, {unit}"]
-                figures.append(
-                    Figure(
-                        name=f"{what}, {unit}, {size:,} people",
-                        value=value,
-                        unit=unit,
-                        beside=f"{peer.partition(' ')[2]}: {other:,.4g}",
-                        ratio=value / other,
-                        goal=goal,
-                        note=_NOTES[what],
-                    )
-                )
-                continue
-            if what.startswith("by "):
-                continue
-            figures.append(
-                Figure(
-                    name=f"{what}, {unit}, {size:,} people",
-                    value=value,
-                    unit=unit,
-                    beside="" if size == sizes[0] else f"{sizes[0]:,} people",
-                    ratio=0.0 if size == sizes[0] or not base.get(name) else value / base[name],
-                    goal=goal,
-                    note=_NOTES.get(what, ""),
-                )
-            )
-    return figures
+        return
+    base: dict[str, float] = {}
+    for size in (*SIZES, LARGE) if full else SIZES:
+        found = _measure(size)
+        yield from _figures(size, found, base)
+        base = base or found
+
+
+def _figures(size: int, found: dict[str, float], base: dict[str, float]) -> Iterator[Figure]:
+    """Each beside a peer's where there is one, else beside the same of the smallest size (`base`; empty for that one)."""
+    for name, value in found.items():
+        what, unit = name.rsplit(", ", 1)
+        if what.startswith("by "):
+            continue
+        peer = _peer_of(what).get(unit, "")
+        other = found.get(f"by {peer}, {unit}", 0.0)
+        beside = f"{peer}: {other:,.4g}" if other else f"{SIZES[0]:,} people" if base.get(name) else ""
+        yield Figure(
+            name=f"{what}, {unit}, {size:,} people",
+            value=value,
+            unit=unit,
+            beside=beside,
+            ratio=value / (other or base.get(name) or 1.0) if beside else 0.0,
+            goal=_goal(what, unit, size),
+            note=_NOTES.get(what, ""),
+        )
 
 
 _NOTES = {
@@ -96,11 +85,11 @@ _NOTES = {
 }
 
 
-def _peer_of(what: str, unit: str) -> str:
-    """The measurement that a figure of ours stands beside."""
+def _peer_of(what: str) -> dict[str, str]:
+    """Whose measurement a figure of ours stands beside, by unit."""
     if what != "full read":
-        return ""
-    return f"by {LDAP3}" if unit == "MB at its peak" else f"by {PYTHON_LDAP}"
+        return {}
+    return {"ms": PYTHON_LDAP, "ms of CPU": PYTHON_LDAP, "MB at its peak": LDAP3}
 
 
 def _goal(what: str, unit: str, size: int) -> str:
@@ -108,7 +97,7 @@ def _goal(what: str, unit: str, size: int) -> str:
         return "1"
     if what == "first load" and unit == "MB at its peak" and size == LARGE:
         return "< 300"
-    if what == "full read":
+    if what == "full read" and size == LARGE:
         return {"ms": MOST_OF_PYTHON_LDAP, "MB at its peak": MOST_OF_LDAP3}.get(unit, "")
     return ""
 

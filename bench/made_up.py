@@ -106,6 +106,12 @@ class MadeUpDirectory:
         last = min(first + PEOPLE_A_GROUP, self._people)
         return tuple(Target(guid=person_guid(one), dn="") for one in range(first, last))
 
+    async def read_members_of(self, group_guids: Sequence[str]) -> Mapping[str, tuple[Target, ...]]:
+        return {guid: await self.read_members(guid) for guid in group_guids}
+
+    async def read_primary_members_of(self, rids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
+        return dict.fromkeys(rids, ())
+
     async def read_primary_members(self, _rid: int) -> tuple[str, ...]:
         return ()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Decision, Subject, is_disabled
+from pipeline.core.subject import Presence
 from pipeline.errors import ControlError
-from pipeline.model import Action, Json, Kind, State, Wanted
+from pipeline.model import Action, Json, Kind, State, WaitFor, Wanted
 from pipeline.records import Node
 from stages.people.planner import Planner, PlannerOptions
 from state.database import stamp
@@ -68,6 +69,49 @@ async def explain(journal: Journal, planner: Planner, person: str, now: datetime
     return explanations
 
 
+_WHILE_WAITING = {
+    WaitFor.JOINED: "they accept the invitation",
+    WaitFor.SEAT: "a seat gets free, or is bought",
+    WaitFor.SETTLING: "nothing but time: unless they are put back into the sync group",
+    WaitFor.GRACE: "nothing but time (users.delete_grace_days)",
+}
+
+_IN_STATE = {
+    State.HELD: "`approve HASH` releases it, with the hash that `status` shows",
+    State.RETRY: "it is tried again by itself; `retry --person` makes it due now",
+    State.FAILED: "what the failure names is mended; then `retry --person`, or a change of the person",
+}
+
+
+def what_changes_it(one: Explanation, options: PlannerOptions, now: datetime) -> Iterator[str]:
+    """What somebody would have to do, or what has to happen, for another outcome; in the order in which it counts."""
+    subject = one.subject
+    if subject.excluded:
+        yield f"ending the exclusion ({subject.excluded})"
+        return
+    match subject.presence:
+        case Presence.DELETED:
+            yield "restoring the object in the directory"
+            return
+        case Presence.LEFT:
+            yield "putting them into the sync group, or into a group in it"
+        case Presence.UNREADABLE:
+            yield "letting the service account read the object"
+            return
+        case _:
+            if is_disabled(subject.node, options.policy, now):
+                yield "enabling the account in the directory"
+            else:
+                yield "disabling the account, or taking them out of the sync group's groups"
+    if subject.presence is Presence.LISTED and subject.mapped.email_problem:
+        yield f"an e-mail in the directory that Dropbox accepts ({subject.mapped.email_problem})"
+    for action in one.pending:
+        if action.wait is not None:
+            yield f"{action.kind.value}: {_WHILE_WAITING[action.wait]}"
+        elif action.state in _IN_STATE:
+            yield f"{action.kind.value}: {_IN_STATE[action.state]}"
+
+
 def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:
     """The shape of `explain --json`."""
     subject, node, member, link = one.subject, one.subject.node, one.subject.match.member, one.subject.link
@@ -99,6 +143,7 @@ def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:
         "skipped": one.decision.skipped,
         "notes": [note.detail for note in one.decision.notes],
         "look_again": stamp(one.decision.look_again) if one.decision.look_again else None,
+        "changes_it": list(what_changes_it(one, options, now)),
         "pending": [_action(action) for action in one.pending],
         "actions": [_action(action) for action in one.history],
         "log": list(one.lines),

@@ -147,6 +147,7 @@ def text_of(one: Json) -> str:
         )
         lines.append(f"  next        {wanted['action']}: {escaped(wanted['reason'])}{waits}")
     lines += [f"  note        {escaped(note)}" for note in one["notes"]]
+    lines += [f"  changed by  {escaped(text)}" for text in one["changes_it"]]
     if one["look_again"]:
         lines.append(f"  looked at   again at {one['look_again']}")
     return "\n".join(lines)

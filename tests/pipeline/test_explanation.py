@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.app.explanation import explain, nesting_of
+from pipeline.app.explanation import as_json, explain, nesting_of
 from pipeline.app.policies import planner_options_of
 from pipeline.errors import ControlError
 from stages.dropbox.memory import MemoryTeam
@@ -54,4 +54,33 @@ async def test_before_the_first_pass_there_is_nothing_to_explain(world: World) -
     planner = Planner(MemoryTeam(), journal, world.clock, planner_options_of(world.settings()))
     with pytest.raises(ControlError, match="never read"):
         await explain(journal, planner, "ann", world.clock.now())
+    await journal.close()
+
+
+async def test_what_would_change_it_is_said_for_each_situation(new_world) -> None:  # type: ignore[no-untyped-def]
+    world = new_world(users={"leave_settle_seconds": 0}, safety={"max_leavers": 1})
+    people = world.people(*(f"p{number}" for number in range(12)))
+    world.person("nobody", mail="")
+    await world.run()
+    world.accept_all()
+    await world.run()
+    for guid in people[:2]:
+        world.directory.remove_member(world.group, guid)
+    world.directory.disable(people[2])
+    world.directory.modify(world.person("open"), surname="Late")
+    await world.run()
+    world.directory.modify(people[3], mail="p3@example.test")
+    journal = await Journal.open(world.journal_path, read_only=True)
+    options = planner_options_of(world.settings())
+    planner = Planner(MemoryTeam(), journal, world.clock, options)
+
+    async def told(name: str) -> str:
+        [one] = await explain(journal, planner, name, world.clock.now())
+        return "\n".join(as_json(one, options, world.clock.now())["changes_it"])
+
+    assert "into the sync group" in await told("p0")
+    assert "approve HASH" in await told("p0")
+    assert "enabling the account" in await told("p2")
+    assert await told("p3") == "disabling the account, or taking them out of the sync group's groups"
+    assert "an e-mail in the directory" in await told("nobody")
     await journal.close()

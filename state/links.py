@@ -115,11 +115,12 @@ class Members:
             )
         return rows
 
-    async def unlinked_with_external_id(self, prefix: str) -> list[Member]:
-        """Members nobody is linked to whose external id begins with `prefix`."""
+    async def unlinked_with_external_id(self, prefix: str, after: str, limit: int) -> list[Member]:
+        """Members nobody is linked to whose external id begins with `prefix`, by their id, those after `after`."""
         rows = await self._database.fetch(
-            "SELECT * FROM member WHERE substr(external_id, 1, ?) = ? AND member_id NOT IN (SELECT member_id FROM link)",
-            (len(prefix), prefix),
+            "SELECT * FROM member WHERE substr(external_id, 1, ?) = ? AND member_id NOT IN (SELECT member_id FROM link) "
+            "AND member_id > ? ORDER BY member_id LIMIT ?",
+            (len(prefix), prefix, after, limit),
         )
         return [member_of(row) for row in rows]
 

@@ -16,6 +16,9 @@ from pipeline.ports import Clock, Team
 from pipeline.records import Link
 from stages.dropbox.settling import was_refused_an_address
 
+BATCH = 1000
+"""So many members are held in memory at a time."""
+
 LookUp = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 """Takes GUIDs that only external ids name; answers which of them this domain shows, alive or as a tombstone."""
 
@@ -80,9 +83,17 @@ class Reconciler:
         """
         if check_external_id_format(self._format) != "{objectGUID}":
             return set()  # a SID tells no GUID; such members are matched when their person is listed
+        prefix, after, linked = self._format.partition("{")[0], "", set[str]()
+        while True:
+            async with self._journal.reading():
+                unlinked = await self._journal.members.unlinked_with_external_id(prefix, after, BATCH)
+            if not unlinked:
+                return linked
+            linked |= await self._link(unlinked, look_up)
+            after = unlinked[-1].member_id
+
+    async def _link(self, unlinked: Sequence[Member], look_up: LookUp) -> set[str]:
         async with self._journal.reading():
-            prefix = self._format.partition("{")[0]
-            unlinked = await self._journal.members.unlinked_with_external_id(prefix)
             found = {identity_in(member.external_id, self._format): member for member in unlinked}
             found.pop("", None)
             nodes = {

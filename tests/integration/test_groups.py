@@ -223,7 +223,7 @@ def test_leavers_are_suspended_and_taken_out_once_and_who_is_deleted_not_at_all(
 
 
 def test_who_was_put_in_by_hand_already_stops_nobody(world):
-    _synced(world, "Sales Europe")
+    _synced(world, "Sales Europe", dropbox={"drift_poll_seconds": 0})
     world.console("group_add", "Sales Europe", WILLY)  # nobody told the journal
     world.admin.add_members("Sales Europe", "Willy Loman", "Estee Lauder", "Hedy Lamarr")
     world.ok("run")

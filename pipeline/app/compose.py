@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from config.settings import Mail, Settings
 from pipeline.app.engine import Engine, EngineOptions, Parts
 from pipeline.app.group_stage import GroupStage
 from pipeline.app.policies import group_options_of, planner_options_of, policy_of
+from pipeline.errors import ConnectorError
 from pipeline.journal_port import Journal
 from pipeline.log import Event, log_action, logger, register_secret
 from pipeline.model import Action
@@ -70,12 +73,22 @@ def team_of(settings: Settings, clock: Clock) -> HttpTeam:
         register_secret(text)
         return text
 
+    def keep(rotated: str) -> None:
+        register_secret(rotated)
+        try:
+            section.refresh_token.store(SecretStr(rotated))
+        except ConnectorError as error:  # it is good until the end of this process
+            logger().error(
+                Event.TOKEN_REFRESHED, detail=f"the new refresh token could not be stored: {error}"
+            )
+
     options = DropboxOptions(
         api_url=section.api_url,
         app_key=credentials.app_key,
         app_secret=plain("app_secret"),
         refresh_token=plain("refresh_token"),
         access_token=plain("access_token"),
+        keep_refresh_token=keep,
         max_requests_per_second=section.max_requests_per_second,
         max_concurrency=section.max_concurrency,
         timeout_seconds=section.timeout_seconds,

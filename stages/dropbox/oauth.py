@@ -117,6 +117,7 @@ class TokenSource:
         self._clock = clock
         self._lock = anyio.Lock()
         self._token = options.access_token
+        self._refresh_token = options.refresh_token
         self._renew_at: float | None = None  # monotonic; None: a token that is used as it is
 
     @property
@@ -145,7 +146,7 @@ class TokenSource:
 
     async def _refresh(self) -> None:
         operation = "refreshing the Dropbox token"
-        if not self._options.refresh_token:
+        if not self._refresh_token:
             raise DropboxSetupError(
                 operation, "no refresh token and no access token is configured", AUTHORIZE
             )
@@ -153,7 +154,7 @@ class TokenSource:
             raise DropboxSetupError(operation, "dropbox.app_key is not set", f"set it, then {AUTHORIZE}")
         form = {
             "grant_type": "refresh_token",
-            "refresh_token": self._options.refresh_token,
+            "refresh_token": self._refresh_token,
             "client_id": self._options.app_key,
         }
         if self._options.app_secret:
@@ -162,12 +163,24 @@ class TokenSource:
         token = reply.get("access_token")
         if not isinstance(token, str) or not token:
             raise TokenOutOfReach("the reply of the token endpoint holds no access token")
+        self._keep(reply.get("refresh_token"))
         self._token = token
         life_seconds = _life_seconds(reply)
         early_seconds = min(
             EARLY_SECONDS, life_seconds / 2
         )  # a short-lived token must not be renewed each time
         self._renew_at = self._clock.monotonic() + max(SHORTEST_LIFE_SECONDS, life_seconds - early_seconds)
+
+    def _keep(self, rotated: Any) -> None:
+        """RFC 6749, section 6: a new refresh token replaces the old one, here and where it is stored.
+
+        Dropbox sends none today. Were one dropped, the next start would need `authorize`.
+        """
+        if not isinstance(rotated, str) or not rotated or rotated == self._refresh_token:
+            return
+        self._refresh_token = rotated
+        if self._options.keep_refresh_token is not None:
+            self._options.keep_refresh_token(rotated)
 
 
 def _life_seconds(reply: Mapping[str, Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ def _is_loopback(host: str) -> bool:
 class DropboxOptions:
     """Either `access_token` (used as it is) or `refresh_token` with `app_key`; `app_secret` is empty for PKCE.
 
+    `keep_refresh_token` is told of a new refresh token, should Dropbox ever send one instead of the old.
     `ca_file` names extra trusted certificates (PEM), "" for the system's. Raises DropboxSetupError (-13) for a
     URL that would send the token in the clear and for limits that make no sense. Missing credentials are
     reported when a token is first needed: `authorize` works without any.
@@ -35,6 +37,7 @@ class DropboxOptions:
     app_secret: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     access_token: str = field(default="", repr=False)
+    keep_refresh_token: Callable[[str], None] | None = field(default=None, repr=False)
     max_requests_per_second: float = 10.0
     max_concurrency: int = 4
     timeout_seconds: float = 100.0

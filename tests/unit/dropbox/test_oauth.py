@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import pytest
 
+from config.settings import Settings
+from pipeline.app.compose import team_of
 from pipeline.errors import DropboxSetupError, TeamInfoError
 from stages.dropbox import routes
 from stages.dropbox.oauth import NEEDED_SCOPES, authorization_url, exchange_code, new_code_verifier
@@ -77,6 +79,47 @@ async def test_a_401_after_the_refresh_is_final(dropbox, make_team):
     with pytest.raises(TeamInfoError):
         await make_team(**FULL).team_info()
     assert len(_tokens_used(dropbox)) == 2
+
+
+async def test_a_new_refresh_token_replaces_the_old_one_and_is_told_once(dropbox, make_team, clock):
+    rotated = {**_granted()[1], "refresh_token": "r0tated"}
+    dropbox.on(TOKEN_ROUTE, (200, rotated), (200, rotated), _granted("three"))
+    dropbox.on(routes.GET_INFO, (200, TEAM), (200, TEAM), (200, TEAM))
+    kept: list[str] = []
+    team = make_team(**FULL, keep_refresh_token=kept.append)
+    for _ in range(3):
+        await team.team_info()
+        clock.seconds += 14400
+    assert kept == ["r0tated"]
+    used = [parse_qs(form)["refresh_token"] for form in dropbox.sent(TOKEN_ROUTE)]
+    assert used == [["r3fresh"], ["r0tated"], ["r0tated"]]
+
+
+@pytest.mark.parametrize("is_storable", [True, False])
+async def test_a_new_refresh_token_is_stored_where_the_old_one_lay(dropbox, clock, tmp_path, is_storable):
+    file = tmp_path / "dropbox.token"
+    file.write_text("r3fresh")
+    file.chmod(0o600)
+    settings = Settings.model_validate(
+        {
+            "directory": {"servers": ["ldaps://dc1.example.test"], "username": "svc@example.test"},
+            "dropbox": {
+                "app_key": "key",
+                "refresh_token": "file:dropbox.token" if is_storable else "env:REFRESH",
+                "api_url": dropbox.url,
+            },
+        },
+        context={"folder": tmp_path, "environ": {"AD_PASSWORD": "not a secret", "REFRESH": "r3fresh"}},
+    )
+    dropbox.on(TOKEN_ROUTE, (200, {**_granted()[1], "refresh_token": "r0tated"}))
+    dropbox.on(routes.GET_INFO, (200, TEAM))
+    team = team_of(settings, clock)
+    try:
+        await team.team_info()  # also where it can't be stored: it is good until the process ends
+    finally:
+        await team.close()
+    assert file.read_text().strip() == ("r0tated" if is_storable else "r3fresh")
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("error", ["invalid_grant", "invalid_client", "unsupported_grant_type"])

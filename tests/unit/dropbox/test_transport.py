@@ -7,12 +7,15 @@ import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import pytest
 import trustme
 from aiohttp import web
+from anyio.abc import SocketStream
 
 from pipeline.errors import DropboxSetupError
 from stages.dropbox.options import DropboxOptions
@@ -152,3 +155,49 @@ async def test_proxies_come_from_the_environment_except_for_loopback(dropbox, mo
     await _post(dropbox.url)
     with pytest.raises(NeverLeft, match=r"127\.0\.0\.1"):
         await _post("https://api.dropboxapi.com")
+
+
+async def test_a_request_goes_through_the_proxy_of_the_environment_and_is_verified_behind_it(
+    tls_server, ca, tmp_path, monkeypatch
+):
+    """A proxy that opens tunnels (CONNECT), and a name that only the proxy can find."""
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    port = urlsplit(await tls_server(_server_context(ca, "dropbox.example.test"))).port
+    asked: list[str] = []
+
+    async def tunnel(client: SocketStream) -> None:
+        async with client:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await client.receive()
+            asked.append(head.split(b"\r\n")[0].decode())
+            async with (
+                await anyio.connect_tcp("127.0.0.1", port) as server,
+                anyio.create_task_group() as ways,
+            ):
+
+                async def carry(source: SocketStream, target: SocketStream) -> None:
+                    with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                        async for chunk in source:
+                            await target.send(chunk)
+                    ways.cancel_scope.cancel()
+
+                await client.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                ways.start_soon(carry, client, server)
+                ways.start_soon(carry, server, client)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    proxy = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with anyio.fail_after(30):
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, tunnel)
+            trusted = await _post("https://dropbox.example.test", ca_file=str(tmp_path / "ca.pem"))
+            with pytest.raises(DropboxSetupError, match="not trusted"):
+                await _post("https://dropbox.example.test")
+            tasks.cancel_scope.cancel()
+    assert trusted["x-seen"] == "yes"
+    assert asked == ["CONNECT dropbox.example.test:443 HTTP/1.1"] * 2

@@ -181,6 +181,10 @@ class Dropbox(Section):
         30, "the team's event log: watch looks this often, run once a pass; 0 = off", ge=0, le=86_400
     )
 
+    def keep_refresh_token(self, rotated: str) -> None:
+        """Stores a new one where the old one lies. Raises ConfigurationError, RightsError."""
+        self.refresh_token.store(SecretStr(rotated))
+
     def credentials(self) -> DropboxCredentials:
         """Fetches the secrets.
 

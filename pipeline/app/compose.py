@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pydantic import SecretStr
-
 from config.settings import Mail, Settings
 from pipeline.app.engine import Engine, EngineOptions, Parts
 from pipeline.app.group_stage import GroupStage
@@ -76,7 +74,7 @@ def team_of(settings: Settings, clock: Clock) -> HttpTeam:
     def keep(rotated: str) -> None:
         register_secret(rotated)
         try:
-            section.refresh_token.store(SecretStr(rotated))
+            section.keep_refresh_token(rotated)
         except ConnectorError as error:  # it is good until the end of this process
             logger().error(
                 Event.TOKEN_REFRESHED, detail=f"the new refresh token could not be stored: {error}"

@@ -110,7 +110,10 @@ class History(Happenings):
     def _check(self, effect: Effect, truths: tuple[Truth, Truth], excluded: frozenset[str]) -> None:
         """Of an account that changed hands within the pass, both holders may have been the reason."""
         now = self.world.team.members[effect.member_id].external_id
-        faults = [self._fault(effect, one, truths, excluded) for one in {effect.external_id, now}]
+        marks = {effect.external_id, now}
+        # Given by an approval, and the id still to follow: its update may have been refused.
+        marks |= {f"ad-guid:{new}" for old, new in self.given if f"ad-guid:{old}" in marks}
+        faults = [self._fault(effect, one, truths, excluded) for one in marks]
         if all(faults):
             self._violated(faults[0])
 

@@ -320,22 +320,22 @@ class Engine:
             return False
         if not self._watching:
             return True
+        outbox = self._journal.outbox
         async with self._journal.transaction():
             await self._journal.ring_timers(now)
-            woken = await self._journal.outbox.wake_retries(now)
+            woken = await outbox.wake_retries(now)
             dirty = await self._journal.count_dirty()
-            if await self._is_comparison_due(now):
-                return True
-            unreleased = await self._journal.outbox.unreleased()
-            fresh = [action for action in unreleased if action.state is State.PLANNED or action.approved]
-            ready = await self._journal.outbox.claimable(1)
-            patient = await self._journal.outbox.in_state(State.WAITING)
-            groups = await self._parts.groups.has_work()
+            due = await self._is_comparison_due(now)
+            fresh = [one for one in await outbox.unreleased() if one.state is State.PLANNED or one.approved]
+            ready = await outbox.claimable(1) or await self._parts.groups.has_work()
+            # Before a pass is ready nothing is on its way: whatever is `sending` was left so.
+            left = not (self._pass and self._pass.is_ready) and await outbox.in_state(State.SENDING)
+            patient = await outbox.in_state(State.WAITING)
         # What an event of the team ends (joined, a seat) is looked at now and then: the event log is only a hint.
         events = any(action.wait in (WaitFor.JOINED, WaitFor.SEAT) for action in patient)
         last = self._joined_checked_at
-        overdue = last is None or now - last >= timedelta(seconds=JOINED_CHECK_SECONDS)
-        return bool(woken or dirty or fresh or ready or groups or (events and overdue))
+        overdue = last is None or (now - last).total_seconds() >= JOINED_CHECK_SECONDS
+        return bool(woken or dirty or due or fresh or ready or left or (events and overdue))
 
     async def _plan_step(self) -> None:
         state = self._pass

@@ -1,0 +1,69 @@
+"""Every earlier schema, with rows in all its tables, becomes the newest one and keeps each row as it was."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from state.database import APPLICATION_ID, migrations
+from state.journal import Journal
+
+pytestmark = pytest.mark.anyio
+
+Rows = list[dict[str, object]]
+
+ROWS = 3
+VALUES = {"INTEGER": lambda name, number: number, "BLOB": lambda name, number: bytes([0, 255, number])}
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    found = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    return [row[0] for row in found]
+
+
+def _fill(connection: sqlite3.Connection, table: str) -> None:
+    """Every column of every row has a value of its own; the checkpoint is the one table that holds one row."""
+    columns = [(row[1], row[2]) for row in connection.execute(f"PRAGMA table_info({table})")]
+    for number in range(1, 2 if table == "checkpoint" else ROWS + 1):
+        values = [
+            VALUES.get(kind, lambda name, number: f"Ü {name} {number}")(name, number)
+            for name, kind in columns
+        ]
+        marks = ", ".join("?" * len(values))
+        connection.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> Rows:
+    cursor = connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@pytest.mark.parametrize("version", [number for number, _ in migrations()][:-1])
+async def test_an_earlier_journal_keeps_every_row(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for number, script in migrations():
+            if number <= version:
+                connection.executescript(script)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        before: dict[str, Rows] = {}
+        for table in _tables(connection):
+            _fill(connection, table)
+            before[table] = _rows(connection, table)
+        connection.commit()
+    assert all(before.values())
+    await (await Journal.open(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (migrations()[-1][0],)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert set(before) <= set(_tables(connection))
+        for table, rows in before.items():
+            after = _rows(connection, table)
+            assert [{name: row[name] for name in rows[0]} for row in after] == rows, table
+            added = {name: value for row in after for name, value in row.items() if name not in rows[0]}
+            assert set(added.values()) <= {""}, added

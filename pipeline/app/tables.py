@@ -31,6 +31,11 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         for row in actions:
             table.add_row(_cell(row["action"]), _cell(who(row)), _cell(row["reason"]))
         console.print(table)
+    elif plan["exit_code"] not in (ExitCode.OK, ExitCode.BRAKE):
+        # What failed to be read says nothing of the team.
+        console.print("No action, but this plan is not complete: see below.")
+    elif plan["held"]:
+        console.print("No action but those that are held.")
     else:
         console.print("No action: the team is as the directory wants it.")
     for held in plan["held"]:

@@ -58,7 +58,8 @@ def register(app: typer.Typer) -> None:
                 raise ControlError(
                     "explain",
                     f"nobody known as {person!r}",
-                    "name an e-mail, GUID, DN, account or display name",
+                    "write the e-mail, GUID, DN, account or display name in full; "
+                    "known are people of the sync group, now or earlier",
                 )
             documents = [as_json(one, options, now) for one in found]
             _show(documents, text_of, as_json=as_json_)

@@ -96,7 +96,14 @@ class Dialogue:
             self._child.sendline(text)
 
     def interrupt(self) -> None:
-        self._child.sendintr()
+        """Ctrl-C, again where it went unseen: one that falls between a prompt and the read behind it waits for the next key
+        (CPython's `input` looks for signals only once the read has begun).
+        """
+        for _ in range(6):
+            self._child.sendintr()
+            if self._child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=PATIENCE_SECONDS / 6) == 0:
+                self.shown += self._child.before
+                break
 
     def end(self) -> int:
         """Everything else that is shown; the exit status."""

@@ -123,6 +123,15 @@ class Groups:
             found[group_id] = frozenset(row[0] for row in rows)
         return found
 
+    async def holding(self, guids: Iterable[str]) -> frozenset[str]:
+        """The directory groups in whose Dropbox groups one of these persons is now, whatever the directory says."""
+        rows = await self._database.fetch(
+            "SELECT DISTINCT group_link.guid FROM link JOIN membership USING (member_id) JOIN group_link USING (group_id) "
+            "WHERE link.guid IN (SELECT value FROM json_each(?))",
+            (dump(sorted(set(guids))),),
+        )
+        return frozenset(row[0] for row in rows)
+
     async def set_members(self, group_id: str, member_ids: Iterable[str]) -> None:
         """As a whole listing has shown."""
         await self._database.execute("DELETE FROM membership WHERE group_id = ?", (group_id,))

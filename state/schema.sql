@@ -250,6 +250,7 @@ CREATE TABLE membership (
     member_id TEXT NOT NULL,
     PRIMARY KEY (group_id, member_id)
 ) WITHOUT ROWID;
+CREATE INDEX membership_member ON membership (member_id);
 
 -- What an undo wants of groups.
 CREATE TABLE group_pin (

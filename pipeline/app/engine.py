@@ -444,13 +444,10 @@ class Engine:
     async def _sync_groups(self, state: PassState) -> None:
         """Groups come when the persons are through: nobody is put into one before they are on the team."""
         parts = self._parts
-        people = state.plan.touched | state.apply.touched
-        state.plan.touched.clear()
-        state.apply.touched.clear()
         again = await parts.groups.sync(
             state.id,
             parts.poller.nesting,
-            people,
+            state.take_touched(),
             state.groups,
             state.apply.done,
             fault=parts.poller.group_fault,
@@ -501,6 +498,7 @@ class Engine:
             if state is None:
                 return None
             self._pass = None
+            self._parts.groups.put_off(state.take_touched())
             now = self._clock.now()
             async with self._journal.reading():
                 outbox = self._journal.outbox

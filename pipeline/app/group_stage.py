@@ -34,6 +34,11 @@ class GroupStage:
         self._compare_every = compare_every
         self._pending: frozenset[str] | None = None  # None: all
         self._nesting: Nesting | None = None
+        self._people: set[str] = set()  # of passes that ended before their groups' turn
+
+    def put_off(self, people: set[str]) -> None:
+        """The pass ends without having come to these persons' groups: the next one does."""
+        self._people |= people
 
     def begin_pass(self) -> None:
         self._applier.begin_pass()
@@ -59,13 +64,17 @@ class GroupStage:
         seen_at: datetime | None,
         selection: GroupSelection | None = None,
     ) -> set[str]:
-        """`people`: about whom something was decided or done; taken. Returns members who have to be read again.
+        """`people`: about whom something was decided or done. Returns members who have to be read again.
 
         With a `selection` only that is decided and sent; what was touched is still to be looked at afterwards.
         """
         changed = nesting.take_touched()
-        touched = changed | nesting.groups_holding(people)
-        people.clear()
+        people |= self._people
+        self._people.clear()
+        async with self._journal.reading():
+            # Whose leaving has settled only now is in no group of the directory any more, but still in Dropbox's.
+            holding = await self._journal.groups.holding(people)
+        touched = changed | nesting.groups_holding(people) | holding
         if nesting is not self._nesting:
             self._nesting, self._pending = nesting, None
         if has_compared and not report.has_compared:

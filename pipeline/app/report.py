@@ -41,6 +41,13 @@ class PassState:
     free_seats: int = 0
     selection: Selection | None = None
 
+    def take_touched(self) -> set[str]:
+        """Persons about whom something was decided or done, and whose groups have not been looked at since."""
+        people = self.plan.touched | self.apply.touched
+        self.plan.touched.clear()
+        self.apply.touched.clear()
+        return people
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:

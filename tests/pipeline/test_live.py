@@ -10,6 +10,7 @@ from pipeline.app.compose import Assembly
 from pipeline.core.exits import ExitCode
 from pipeline.errors import DirectoryBusy, JournalError, TeamReadError
 from pipeline.model import ActionKind, Member, Outcome, Profile, Status
+from tests.pipeline.group_world import in_group, nest
 from tests.pipeline.world import TurnedClock, World
 
 pytestmark = pytest.mark.anyio
@@ -79,14 +80,18 @@ async def watching(world: World) -> AsyncIterator[Watch]:
         stop.set()
 
 
+def held(world: World) -> World:
+    """The same world, whose time stands until a test turns it."""
+    clock = HeldClock()
+    world.clock = clock
+    world.directory._clock = clock
+    world.team._clock = clock
+    return world
+
+
 @pytest.fixture
 def live(new_world: Make) -> World:
-    world = new_world()
-    held = HeldClock()
-    world.clock = held
-    world.directory._clock = held
-    world.team._clock = held
-    return world
+    return held(new_world())
 
 
 def names(count: int) -> list[str]:
@@ -380,6 +385,52 @@ async def test_an_undone_person_is_decided_about_again_once_the_directory_change
         world.directory.refuse_checkpoints()
     await world.settle()
     assert world.effects() == [("suspend", "p000@example.test"), ("suspend", "p001@example.test")]
+
+
+async def test_whose_leaving_settles_later_is_taken_out_of_the_groups_then(new_world: Make) -> None:
+    """By that time no group of the directory holds them any more; the Dropbox groups do."""
+    world = held(new_world(groups={"mode": "same"}, users={"leave_settle_seconds": 60}))
+    sales = nest(world, "Sales", "ann", "bob", "cid")
+    async with watching(world) as watch:
+        world.accept_all()
+        await watch.look(minutes=20)
+        assert in_group(world, "Sales") == ["ann", "bob", "cid"]
+        world.directory.remove_member(sales, world.directory.living_members(sales)[0])
+        await watch.look(seconds=5)
+        assert in_group(world, "Sales") == ["ann", "bob", "cid"], "not settled yet"
+        await watch.look(seconds=90)
+        await watch.look(seconds=5)
+        assert world.status("ann") == "suspended"
+        assert in_group(world, "Sales") == ["bob", "cid"]
+
+
+async def test_groups_that_a_broken_off_pass_did_not_come_to_are_looked_at_in_the_next(
+    new_world: Make,
+) -> None:
+    world = held(new_world(groups={"mode": "same"}, users={"leave_settle_seconds": 60}))
+    sales = nest(world, "Sales", "ann", "bob", "cid")
+    async with watching(world) as watch:
+        world.accept_all()
+        await watch.look(minutes=20)
+        applier = watch.assembly.parts.applier
+        apply = applier.apply
+
+        async def broken_off(*given: object, **named: object) -> None:
+            await apply(*given, **named)  # type: ignore[arg-type]
+            if world.status("ann") == "suspended":
+                applier.apply = apply  # type: ignore[method-assign]
+                raise TeamReadError("read a member back", "the connection broke")
+
+        applier.apply = broken_off  # type: ignore[method-assign]
+        world.directory.remove_member(sales, world.directory.living_members(sales)[0])
+        await watch.look(seconds=5)
+        await watch.look(seconds=90)
+        assert world.status("ann") == "suspended"
+        assert in_group(world, "Sales") == ["ann", "bob", "cid"]
+        world.directory.modify(world.directory.living_members(sales)[0], surname="Lee")
+        await watch.look(minutes=20)
+        await watch.look(seconds=5)
+        assert in_group(world, "Sales") == ["bob", "cid"]
 
 
 async def test_a_change_that_could_not_be_written_down_is_not_lost_to_the_process_that_read_it(

@@ -94,7 +94,8 @@ def status_table(status: Json, console: Console | None = None) -> None:
     if last is None:
         table.add_row("last pass", "none yet")
     else:
-        done = ", ".join(f"{number} {name}" for name, number in last["actions"].items()) or "nothing to do"
+        nothing = "nothing sent" if last["exit_code"] else "nothing to do"
+        done = ", ".join(f"{number} {name}" for name, number in last["actions"].items()) or nothing
         simulated = " (simulated)" if last["simulated"] else ""
         table.add_row(
             "last pass", f"{last['id']}{simulated}, ended {last['ended']} with {last['exit_code']}: {done}"

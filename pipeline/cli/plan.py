@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
                 typer.echo(text)
             else:
                 _write(out, text)
+                typer.echo(f"{len(result.plan['actions'])} actions; the plan is in {out}", err=True)
             ended_by = result.summary.ended_by
             return complain(ended_by, is_pass=False) if ended_by is not None else int(result.summary.code)
 

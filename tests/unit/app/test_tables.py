@@ -1,4 +1,4 @@
-"""What a plan without actions says of the team."""
+"""What tables say of passes that did nothing, or not all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.app.tables import plan_table
+from pipeline.app.tables import plan_table, status_table
 from pipeline.core.exits import ExitCode
 
 HELD = {"kind": "leavers", "count": 9, "limit": "5%", "clusters": [], "hash": "c7c63870c705"}
@@ -31,3 +31,24 @@ def test_a_plan_without_actions_claims_no_more_than_was_read(
     plan_table(plan, console)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines()[0] == said
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "nothing to do"), (int(ExitCode.BRAKE), "nothing sent")])
+def test_a_pass_that_sent_nothing_had_nothing_to_do_only_if_it_ended_well(code: int, said: str) -> None:
+    status: dict[str, Any] = {
+        "managed": 1,
+        "by_status": {},
+        "pending": {},
+        "last_pass": {"id": 7, "simulated": False, "ended": "now", "exit_code": code, "actions": {}},
+        "checkpoint": None,
+        "lag_seconds": None,
+        "lag": {"changes": 0, "seen_to_settled": None},
+        "next_retry": None,
+        "brake": None,
+        "owner": None,
+        "mails_waiting": 0,
+    }
+    console = Console(file=io.StringIO(), width=120)
+    status_table(status, console)
+    assert isinstance(console.file, io.StringIO)
+    assert f"with {code}: {said}" in console.file.getvalue()

@@ -61,7 +61,9 @@ def test_run_and_watch_without_what_only_posix_has(tmp_path: Path) -> None:
     assert "pace" in told["asked"], "over the pipe's code path"
     assert told["watched"] == ["bob@example.test"]
     assert "ready" in done.stdout.splitlines()
-    assert (tmp_path / "ad-connector.log").read_text().splitlines()[-1] == "exit code: 0"
+    # The watch may be told to stop just after its last pass has ended: that line is about no pass.
+    log = (tmp_path / "ad-connector.log").read_text().splitlines()
+    assert [line for line in log if " draining " not in line][-1] == "exit code: 0"
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +77,8 @@ class Dialogue:
             timeout=PATIENCE_SECONDS,
             encoding="utf-8",
             dimensions=(50, 200),
+            # Where the tests run in the background, Ctrl-C is ignored, and that is inherited.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         self._child.delaybeforesend = None
 

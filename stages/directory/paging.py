@@ -7,12 +7,12 @@ ldap3's own loops (`paged_search`, `auto_range`) turn an error in the middle int
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from pipeline.errors import DirectoryBusy, DirectoryError
 from stages.directory.controls import RANGE_NOERR, RANGE_NOERR_OID, Control, paged
-from stages.directory.faults import OPERATIONS_ERROR, LdapBusy
+from stages.directory.faults import OPERATIONS_ERROR, SIZE_LIMIT, LdapBusy, LdapRefusal
 from stages.directory.wire import RawEntry, Scope, Search, Searcher
 
 PAGE_SIZE = 1000  # MaxPageSize of Windows
@@ -42,6 +42,20 @@ async def pages_of(searcher: Searcher, request: Search) -> AsyncGenerator[tuple[
 async def read_all(searcher: Searcher, request: Search) -> list[RawEntry]:
     """All entries of a search."""
     return [entry async for page in pages_of(searcher, request) for entry in page]
+
+
+async def read_few(searcher: Searcher, request: Search) -> Sequence[RawEntry]:
+    """All entries of a search that names what it looks for, so that one page would hold them; asked for without paging.
+
+    Samba looks up each entry of a paged search a second time: 500 people by GUID cost it four times as much with the
+    control as without (measured). Where the server's page is smaller all the same, it says so, and pages are read.
+    """
+    try:
+        return (await searcher.search(request)).entries
+    except LdapRefusal as refused:
+        if refused.code != SIZE_LIMIT:
+            raise
+    return await read_all(searcher, request)
 
 
 class _Moved(Exception):

@@ -29,10 +29,11 @@ from stages.directory.faults import (
     UNWILLING,
     LdapRefusal,
 )
-from stages.directory.paging import read_all, read_values
+from stages.directory.paging import read_all, read_few, read_values
 from stages.directory.wire import EVERYTHING, RawEntry, Scope, Search, Searcher
 
-GUIDS_PER_SEARCH = 500
+GUIDS_PER_SEARCH = 200
+"""More make a server compare more: Samba takes 65 microseconds a person for 200 at a time, 94 for 500 (measured)."""
 GROUPS_PER_SEARCH = 50
 """Each may bring 1,500 members at once (MaxValRange): some 15 MB in one answer."""
 DELETED_OBJECTS_WKGUID = "18e2ea80684f11d2b9aa00c04f79f805"  # MS-ADTS 6.1.1.4
@@ -94,10 +95,10 @@ async def find_group(searcher: Searcher, reference: str, email_attribute: str) -
 
 
 async def read_entries(searcher: Searcher, guids: Sequence[str], email_attribute: str) -> dict[str, Entry]:
-    """The living and visible ones among `guids`, in searches of 500."""
+    """The living and visible ones among `guids`, in searches of 200."""
     entries: dict[str, Entry] = {}
     for chunk in _chunks(guids):
-        for raw in await read_all(
+        for raw in await read_few(
             searcher,
             Search(
                 purpose="read people and groups",
@@ -148,7 +149,7 @@ async def read_members_of(searcher: Searcher, guids: Sequence[str]) -> dict[str,
     for chunk in _chunks(guids, GROUPS_PER_SEARCH):
         if len(chunk) == 1:
             continue
-        for raw in await read_all(
+        for raw in await read_few(
             searcher,
             Search(
                 purpose="read the members of groups",
@@ -241,7 +242,7 @@ async def read_tombstones(searcher: Searcher, guids: Sequence[str]) -> frozenset
         [
             guid
             for chunk in _chunks(guids)
-            for raw in await read_all(
+            for raw in await read_few(
                 searcher,
                 Search(
                     purpose="look for tombstones",

@@ -39,7 +39,6 @@ async def test_the_nest_is_read_whole(nest) -> None:
 ERRORS = {
     "busy": refusal("scripted", 51, ""),
     "time limit": refusal("scripted", 3, ""),
-    "size limit": refusal("scripted", 4, ""),
     "unavailable": refusal("scripted", 52, ""),
     "rights": refusal("scripted", 50, ""),
     "other": refusal("scripted", 80, ""),
@@ -57,10 +56,11 @@ async def test_an_error_at_any_request_is_never_a_shorter_answer(nest, error: Ex
             await read_nest(nest)
 
 
-async def test_an_operations_error_begins_a_range_anew_or_fails(nest) -> None:
+@pytest.mark.parametrize("code", [1, 4], ids=["operations error", "size limit"])
+async def test_what_can_be_asked_otherwise_is_read_anew_or_fails(nest, code: int) -> None:
     _, requests = await read_nest(nest)
     for number in range(1, requests + 1):
-        nest.requests, nest.fail_at, nest.error = 0, number, refusal("scripted", 1, "")
+        nest.requests, nest.fail_at, nest.error = 0, number, refusal("scripted", code, "")
         try:
             people, _ = await read_nest(nest)
         except DirectoryError:
@@ -75,6 +75,12 @@ async def test_a_page_without_its_control_is_an_error(nest) -> None:
     nest.requests, nest.forgets_paging_at = 0, 3
     with pytest.raises(DirectoryError, match="cut short"):
         await reader.read_primary_members(nest, 513)
+
+
+async def test_a_server_with_small_pages_is_read_in_pages(nest) -> None:
+    nest.max_page = 60
+    people, _ = await read_nest(nest)
+    assert people == set(nest.people)
 
 
 async def test_pages_are_joined(nest) -> None:

@@ -14,6 +14,11 @@ from sandbox.samba import SambaDomain, missing_for_samba
 _CACHE = Path(__file__).resolve().parent.parent / ".sandbox" / "cache"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a core: half of the time goes by in waiting for servers of our own."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

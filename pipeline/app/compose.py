@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from config.settings import Mail, Settings
-from pipeline.app.engine import Engine, EngineOptions, Parts
+from pipeline.app.engine import Engine
 from pipeline.app.group_stage import GroupStage
+from pipeline.app.parts import EngineOptions, Parts
 from pipeline.app.policies import group_options_of, planner_options_of, policy_of
 from pipeline.errors import ConnectorError
 from pipeline.journal_port import Journal

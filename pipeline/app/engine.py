@@ -11,63 +11,24 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import anyio
 import anyio.abc
 
-from pipeline.app.group_stage import GroupStage
-from pipeline.app.news import log_held, log_news
-from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
+from pipeline.app.agenda import Agenda
+from pipeline.app.ending import end_pass
+from pipeline.app.news import log_group_news, log_held, log_news
+from pipeline.app.parts import EngineOptions, Parts
+from pipeline.app.report import PassState, PassSummary
 from pipeline.app.trouble import Trouble
 from pipeline.app.wakeup import Load, Wakeup
-from pipeline.core.plan import NoteKind
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
-from pipeline.journal_port import Journal
-from pipeline.log import Event, exit_line, in_pass, logger
+from pipeline.log import Event, in_pass, logger
 from pipeline.model import FREES_SEAT, State, WaitFor
-from pipeline.ports import Clock, Team
-from pipeline.records import Node
-from stages.directory.poller import Poller
-from stages.dropbox.applier import Applier
-from stages.dropbox.drift import DriftWatcher
-from stages.dropbox.reconciler import Reconciler
-from stages.mail.notifier import Notifier
-from stages.people.planner import Planner, Selection
-
-RETRY_PATIENCE_SECONDS = 30.0
-"""So long a single pass waits for its own retries; later ones are left to the next pass."""
+from stages.people.planner import Selection
 
 Select = Callable[[], Awaitable[Selection]]
-
-MAIL_PATIENCE_SECONDS = 60.0
-JOINED_CHECK_SECONDS = 900.0
-"""watch: how often those who wait for an invitation to be accepted are read, beside the event log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    simulated: bool = False
-    compare_every: timedelta = timedelta(hours=24)
-    settle: timedelta = timedelta(seconds=60)
-    drift_seconds: float = 30.0  # 0: the event log is not watched
-
-
-@dataclass(slots=True)
-class Parts:
-    """The stages and what they share."""
-
-    journal: Journal
-    team: Team
-    clock: Clock
-    poller: Poller
-    planner: Planner
-    applier: Applier
-    reconciler: Reconciler
-    notifier: Notifier
-    drift: DriftWatcher
-    groups: GroupStage
 
 
 class Engine:
@@ -76,6 +37,7 @@ class Engine:
         self._journal = parts.journal
         self._clock = parts.clock
         self._options = options
+        self._agenda = Agenda(parts, options)
         self._load = Load()
         self._poll = Wakeup(self._load)
         self._plan = Wakeup(self._load)
@@ -87,7 +49,6 @@ class Engine:
         self._team_trouble = Trouble()
         self._full_wanted = False
         self._select: Select | None = None
-        self._joined_checked_at: datetime | None = None
         self.last_summary: PassSummary | None = None
         self.last_poll_at: datetime | None = None
         self.seats: tuple[int, int] | None = None  # all, free
@@ -110,39 +71,13 @@ class Engine:
             state = await self._open_pass(full=full)
             self._poll.poke()
             await self._load.wait_idle()
-            while state.ended_by is None and (pause := await self._pause(state)) is not None:
+            while state.ended_by is None and (pause := await self._agenda.pause(state)) is not None:
                 await self._clock.sleep(pause)
                 self._poll.poke()
                 await self._load.wait_idle()
             summary = await self._close_pass()
         assert summary is not None
         return summary
-
-    async def _pause(self, state: PassState) -> float | None:
-        """How long to wait for what this same pass still wants to finish: leavers that settle, and near retries."""
-        now = self._clock.now()
-        async with self._journal.reading():
-            unconfirmed = [
-                node for node in await self._journal.mirror.unconfirmed() if node.entry.kind == "user"
-            ]
-            settling = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.SETTLING)
-            retries = await self._journal.outbox.in_state(State.RETRY)
-            notes = await self._journal.notes()
-        waiting = {action.guid for action in settling}
-        # Somebody's account that a namesake claims is offered once the leaving has held.
-        waiting |= {note.guid for note in notes if note.kind is NoteKind.NAMESAKE}
-        if self._parts.poller.is_blocked:
-            unconfirmed = [node for node in unconfirmed if node.left_how != "absent"]
-        moments = [self._settled_at(node) for node in unconfirmed if node.guid in waiting]
-        patience = state.started + timedelta(seconds=RETRY_PATIENCE_SECONDS) + self._options.settle
-        moments += [action.due for action in retries if action.due is not None and action.due <= patience]
-        if not moments:
-            return None
-        return max(0.0, (max(moments) - now).total_seconds() + 0.001)
-
-    def _settled_at(self, node: Node) -> datetime:
-        assert node.left_at is not None
-        return node.left_at + self._options.settle
 
     # --- without end
 
@@ -276,7 +211,7 @@ class Engine:
         if self._parts.poller.is_blind and is_first and not full:
             # No event tells a blind account of a deletion: only a full read does.
             async with self._journal.reading():
-                full = await self._is_comparison_due(now)
+                full = await self._agenda.is_comparison_due(now)
         try:
             result = await self._parts.poller.poll(full=full)
         except ConnectorError as error:
@@ -296,46 +231,16 @@ class Engine:
                 logger().info(event, changes=result.changes)
             async with self._journal.transaction():
                 await self._journal.set_notes([""], result.notes)
-            await self._require_scope()
+            await self._agenda.require_scope()
             self._plan.poke()
 
-    async def _require_scope(self) -> None:
-        """Nobody in scope is an error, never "everybody left" (behaviour.md §8)."""
-        async with self._journal.reading():
-            is_empty = not await self._journal.mirror.has_listed()
-            is_mute = not await self._journal.mirror.has_addressed()
-        if is_empty:
-            raise ScopeEmpty("read the sync group", "nobody is in it, through any nesting")
-        if is_mute:
-            raise ScopeEmpty(
-                "read the sync group",
-                "none of its people has an e-mail",
-                "check users.email_attribute; nobody was touched",
-            )
-
     async def _has_work(self) -> bool:
-        """watch: whether a look that saw no change has something to do all the same."""
-        now = self._clock.now()
-        if self._team_trouble.is_resting(now):
+        """Whether a look that saw no change has something to do all the same."""
+        if self._team_trouble.is_resting(self._clock.now()):
             return False
         if not self._watching:
             return True
-        outbox = self._journal.outbox
-        async with self._journal.transaction():
-            await self._journal.ring_timers(now)
-            woken = await outbox.wake_retries(now)
-            dirty = await self._journal.count_dirty()
-            due = await self._is_comparison_due(now)
-            fresh = [one for one in await outbox.unreleased() if one.state is State.PLANNED or one.approved]
-            ready = await outbox.claimable(1) or await self._parts.groups.has_work()
-            # Before a pass is ready nothing is on its way: whatever is `sending` was left so.
-            left = not (self._pass and self._pass.is_ready) and await outbox.in_state(State.SENDING)
-            patient = await outbox.in_state(State.WAITING)
-        # What an event of the team ends (joined, a seat) is looked at now and then: the event log is only a hint.
-        events = any(action.wait in (WaitFor.JOINED, WaitFor.SEAT) for action in patient)
-        last = self._joined_checked_at
-        overdue = last is None or (now - last).total_seconds() >= JOINED_CHECK_SECONDS
-        return bool(woken or dirty or due or fresh or ready or left or (events and overdue))
+        return await self._agenda.has_work(lambda: not (self._pass and self._pass.is_ready))
 
     async def _plan_step(self) -> None:
         state = self._pass
@@ -346,7 +251,7 @@ class Engine:
             await self._get_ready(state)
         now = self._clock.now()
         async with self._journal.reading():
-            due = await self._is_comparison_due(now)
+            due = await self._agenda.is_comparison_due(now)
         compares = (due or self._full_wanted or state.compare_wanted) and not state.has_compared
         if compares:
             compare, poller = parts.reconciler.compare, parts.poller
@@ -399,7 +304,7 @@ class Engine:
         async with self._journal.transaction():
             waiting = await self._journal.outbox.in_state(State.WAITING, wait=WaitFor.JOINED)
             await self._journal.mark_dirty([action.guid for action in waiting], "timer", now)
-        self._joined_checked_at = now
+        self._agenda.joined_checked_at = now
         state.is_ready = True
 
     async def _give_seats(self, state: PassState) -> None:
@@ -410,12 +315,6 @@ class Engine:
             freed = sum(one.kind in FREES_SEAT and one.state is State.PLANNED for one in unreleased)
             if free + freed:
                 await self._journal.outbox.give_seats(free + freed)
-
-    async def _is_comparison_due(self, now: datetime) -> bool:
-        if await self._journal.get("rules") != self._parts.planner.rules:
-            return True  # decided under other settings: an exclusion, say, wins over what was already planned
-        text = await self._journal.get("compared_at")
-        return text is None or now - datetime.fromisoformat(text) >= self._options.compare_every
 
     async def _apply_step(self) -> None:
         state = self._pass
@@ -455,10 +354,7 @@ class Engine:
             seen_at=self.last_poll_at,
             selection=state.selection.groups if state.selection else None,
         )
-        for note in state.groups.news:
-            event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT
-            logger().warning(event, group=note.label, detail=note.detail)
-        state.groups.news.clear()
+        log_group_news(state.groups)
         log_held(state.groups.held)
         if again:
             async with self._journal.transaction():
@@ -494,55 +390,11 @@ class Engine:
 
     async def _close_pass(self) -> PassSummary | None:
         async with self._pass_lock:
-            state = self._pass
+            state, self._pass = self._pass, None
             if state is None:
                 return None
-            self._pass = None
             self._parts.groups.put_off(state.take_touched())
-            now = self._clock.now()
-            async with self._journal.reading():
-                outbox = self._journal.outbox
-                standing = Standing(
-                    failed=await outbox.in_state(State.FAILED),
-                    stuck=[] if self._watching else await outbox.in_state(State.RETRY),
-                    held=await outbox.in_state(State.HELD),
-                    no_seat=await outbox.in_state(State.WAITING, wait=WaitFor.SEAT),
-                    notes=await self._journal.notes(),
-                    claims=[one for one in await outbox.claims() if one.approved_at is None],
-                )
-            code = exit_code(state, standing)
-            alerts = alerts_of(state, standing, code)
-            async with self._journal.transaction():
-                await self._journal.end_pass(state.id, now, int(code), state.apply.done)
-                await self._journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
-                await self._journal.forget_notes(NoteKind.GROUP_KEPT)
-                row = {
-                    "kind": "pass",
-                    "state": str(int(code)),
-                    "pass_id": state.id,
-                    "detail": {"actions": state.apply.done},
-                }
-                await self._journal.append([row], now)
-            with in_pass(state.id):
-                if not self._options.simulated:
-                    await self._parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)
-                    if not self._watching:
-                        with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
-                            await self._parts.notifier.send_due()
-                if code:
-                    logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=code.remedy)
-                exit_line(int(code))
-            self.last_summary = PassSummary(
-                id=state.id,
-                code=code,
-                actions=dict(state.apply.done),
-                plan=state.plan,
-                held=(*state.plan.held, *state.groups.held),
-                ended_by=state.ended_by,
-                alerts=alerts,
-                standing=standing,
-                started=state.started,
-                ended=now,
-                full=state.full,
+            self.last_summary = await end_pass(
+                self._parts, state, simulated=self._options.simulated, watching=self._watching
             )
             return self.last_summary

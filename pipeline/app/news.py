@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
 from pipeline.log import Event, logger
+from stages.groups.planner import GroupReport
 from stages.people.planner import PlanReport
 
 
@@ -18,6 +19,13 @@ def log_news(report: PlanReport) -> None:
         logger().warning(Event.LINK_MOVED, approved=claim.digest, detail=claim.describe())
     report.news.clear()
     report.moved.clear()
+
+
+def log_group_news(report: GroupReport) -> None:
+    for note in report.news:
+        event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT
+        logger().warning(event, group=note.label, detail=note.detail)
+    report.news.clear()
 
 
 def log_held(sets: Sequence[HeldSet]) -> None:

@@ -112,10 +112,10 @@ class Engine:
         wait_for_change: Callable[[float], Awaitable[bool]],
         on_ready: Callable[[], Awaitable[None]],
     ) -> None:
+        tickers.start_soon(self._deliver)  # a first pass that is stuck must not keep the mail about it
         await self._load.wait_idle()
         await on_ready()
         tickers.start_soon(self._tick, poll_seconds, wait_for_change)
-        tickers.start_soon(self._deliver)
         if self._options.drift_seconds:
             tickers.start_soon(self._watch_drift)
 

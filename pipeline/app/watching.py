@@ -24,6 +24,7 @@ from pipeline.core.alerting import AlertKind, fingerprint_of
 from pipeline.errors import ConfigurationError, ConnectorError, ControlError
 from pipeline.log import Event, logger
 from pipeline.model import Alert, Json, Severity
+from pipeline.ports import Clock
 from stages.service.health import Reading, serving
 from stages.service.observations import Observations
 from stages.service.supervisor import Supervisor
@@ -57,13 +58,15 @@ class Watch:
         configure_log: Callable[[Settings], None],
         supervisor: Supervisor,
         outside: passes.Outside | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._load = load
         self._configure_log = configure_log
         self._supervisor = supervisor
-        self._observations = Observations(SystemClock().now)
+        self._clock = clock or SystemClock()
+        self._observations = Observations(self._clock.now)
         self._assembly: compose.Assembly | None = None
         self._outside = outside or passes.Outside()  # until the next configuration
         self._stop = anyio.Event()  # the end of the program
@@ -99,6 +102,7 @@ class Watch:
             self._journal,
             simulated=False,
             outside=outside,
+            clock=self._clock,
             observe=self._observations.note_settled,
         ) as assembly:
             self._canary = _canary_of(settings, self._journal)
@@ -188,10 +192,10 @@ class Watch:
                 self._end()
                 return
             settings = self._keep_what_needs_restart(settings)
-            clock = SystemClock()
             compose.mailer_of(settings.mail)  # its secrets can be had
             outside = passes.Outside(
-                directory=compose.directory_of(settings, clock), team=compose.team_of(settings, clock)
+                directory=compose.directory_of(settings, self._clock),
+                team=compose.team_of(settings, self._clock),
             )
             self._configure_log(settings)
         except ConnectorError as error:
@@ -233,7 +237,7 @@ class Watch:
         while True:
             if await self._knows_people():
                 await self._look_at_canary(assembly)
-            await anyio.sleep(LOOK_SECONDS)
+            await self._clock.sleep(LOOK_SECONDS)
 
     async def _knows_people(self) -> bool:
         """False before the directory was first read through."""

@@ -127,8 +127,8 @@ class TeamSimulator:
         self._record(call, reply, kind)
         if fault and kind == "delay_after":
             await asyncio.sleep(fault.seconds)
-        if kind.startswith("timeout"):
-            await self._silence(request)
+        if fault and kind.startswith("timeout"):
+            await self._silence(request, fault)
         if reply is _LOST:
             return self._hang_up(request)
         return _response(reply, call.request_id)
@@ -159,9 +159,9 @@ class TeamSimulator:
             )
         )
 
-    async def _silence(self, request: web.Request) -> None:
-        """Say nothing until the client goes away or the server stops."""
-        while not self._stopping.is_set():
+    async def _silence(self, request: web.Request, fault: Fault) -> None:
+        """Say nothing until the client goes away, the server stops, or a fault without end is taken back."""
+        while not self._stopping.is_set() and (fault.count is not None or fault in self.faults.queue):
             if request.transport is None or request.transport.is_closing():
                 return
             with contextlib.suppress(TimeoutError):

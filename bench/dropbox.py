@@ -26,7 +26,13 @@ from typing import Any
 
 import anyio
 
-from bench.dropbox_clients import FIXED_RATE, SDK_THREADS, TOKEN, sdk_invitations_blocking
+from bench.dropbox_clients import (
+    FIXED_RATE,
+    SDK_THREADS,
+    TOKEN,
+    bare_invitations,
+    sdk_invitations_blocking,
+)
 from bench.figure import Figure
 from config.settings import Settings
 from pipeline import log
@@ -42,6 +48,7 @@ ROUND_TRIP_SECONDS = 0.1  # what was on its way when the refusal came back is no
 LOAD_RATE = 50.0
 PEOPLE = 10_000
 SDK_CALLS = 50
+BARE_CALLS = 100
 
 
 # --- the simulator
@@ -365,15 +372,16 @@ async def _first_load(people: int) -> list[Figure]:
 
 async def _cost(people: int) -> list[Figure]:
     figures = []
-    with simulator(seats=people + 20 * SDK_CALLS + 10) as team:
+    with simulator(seats=people + 20 * (SDK_CALLS + BARE_CALLS) + 10) as team:
+        bare = await bare_invitations(team.url, BARE_CALLS)
         sdk = await anyio.to_thread.run_sync(sdk_invitations_blocking, team.url, SDK_CALLS)
         before = team.count("members/add_v2")
         async with _pipeline(team, people, ceiling=2000) as (assembly, directory, guids):
             spent = _watch(assembly)
             await assembly.engine.run()
-            figures.append(
-                _cost_figure("an invitation of 20", spent, team.count("members/add_v2") - before, sdk)
-            )
+            requests = team.count("members/add_v2") - before
+            figures.append(_cost_figure("an invitation of 20", spent, requests, "the official SDK", sdk))
+            figures.append(_cost_figure("an invitation of 20", spent, requests, "aiohttp", bare))
             team.post("accept_all", {})
             for guid in guids:
                 directory.modify(guid, surname="Renamed")
@@ -383,16 +391,20 @@ async def _cost(people: int) -> list[Figure]:
     return figures
 
 
-def _cost_figure(what: str, spent: _Spent, requests: int, sdk_seconds: float = 0.0) -> Figure:
+def _cost_figure(
+    what: str, spent: _Spent, requests: int, peer: str = "", peer_seconds: float = 0.0
+) -> Figure:
+    """`peer_seconds`: CPU of the peer for the call alone, in the same run."""
     each = spent.cpu_seconds / max(1, requests)
     return Figure(
         name=f"CPU of one request: {what}",
         value=1000 * each,
         unit="ms",
-        beside="the official SDK, the call alone" if sdk_seconds else "",
-        ratio=each / sdk_seconds if sdk_seconds else 0,
+        beside=f"{peer}, the call alone" if peer else "",
+        ratio=each / peer_seconds if peer_seconds else 0,
         goal="< 5 ms: 200 requests a second on one core",
-        note=f"{1 / each:.0f} requests a second of CPU, journal, log and TLS-less HTTP included; {requests} requests",
+        note=f"{1 / each:.0f} requests a second of CPU, journal, log and TLS-less HTTP included; {requests} requests"
+        + (f"; {peer}: {1000 * peer_seconds:.1f} ms" if peer else ""),
     )
 
 

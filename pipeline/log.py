@@ -14,7 +14,7 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from pipeline.errors import RightsError
-from pipeline.redaction import escaped, json_safe, redacted_value, register_secret
+from pipeline.redaction import escaped, json_safe, redacted_fields, register_secret
 
 __all__ = [
     "Event",
@@ -34,6 +34,7 @@ __all__ = [
     "exit_line",
     "in_pass",
     "log_action",
+    "log_actions",
     "logger",
     "register_secret",
 ]
@@ -86,6 +87,8 @@ _pass_id: ContextVar[int | None] = ContextVar("pass_id", default=None)
 
 _NEEDS_QUOTES = re.compile('[ "=]')
 _OUTCOME_LEVELS = {"failed": "error", "retry": "warning", "held": "warning", "stale": "warning"}
+_LEVELS = ("debug", "info", "warning", "error")
+_LINES_A_WRITE = 100
 
 
 class _Bridge(logging.Handler):
@@ -100,7 +103,7 @@ class _Bridge(logging.Handler):
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
-        _sink.write(_sink.rendered(line))
+        _sink.write(_sink.rendered(line, _sink.moment()))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class names it
         _complain(record)
@@ -169,23 +172,32 @@ class _Sink:
         self.reset()
 
     def reset(self) -> None:
-        self.options = LogOptions(level="warning")
+        self.set_options(LogOptions(level="warning"))
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.handlers: list[logging.Handler] | None = None
         self.bridge: logging.Handler | None = None
         self.root_level = logging.WARNING
         self.is_ready = False
-        self.bound: Any = None
+
+    def set_options(self, options: LogOptions) -> None:
+        self.options = options
+        self.least = _LEVELS.index(options.level)
+
+    def is_written(self, level: str) -> bool:
+        return _LEVELS.index(level) >= self.least
 
     def write(self, line: str) -> None:
+        """Also several lines, without the last one's end."""
         record = logging.LogRecord("ad_connector", logging.INFO, "", 0, line, None, None)
         # the default handler is made afresh: standard error may have been replaced meanwhile
         for handler in self.handlers if self.handlers is not None else [_Stream(sys.stderr)]:
             handler.handle(record)
 
-    def rendered(self, line: Mapping[str, Any]) -> str:
-        moment = self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        shown = {key: redacted_value(value, key) for key, value in line.items()}
+    def moment(self) -> str:
+        return self.now().astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+    def rendered(self, line: Mapping[str, Any], moment: str) -> str:
+        shown = redacted_fields(line)
         if (pass_id := _pass_id.get()) is not None:
             shown.setdefault("pass_id", pass_id)
         if self.options.format == "json":
@@ -207,7 +219,8 @@ def configure(
         handlers.append(_Stream(stderr or sys.stderr))
     close()
     root = logging.getLogger()
-    _sink.options, _sink.handlers, _sink.root_level = options, handlers, root.level
+    _sink.set_options(options)
+    _sink.handlers, _sink.root_level = handlers, root.level
     if now is not None:
         _sink.now = now
     _sink.bridge = _Bridge(logging.WARNING)  # what libraries say below that is for their authors
@@ -254,11 +267,22 @@ def in_pass(pass_id: int) -> Iterator[None]:
 
 def log_action(person: str, action: str, outcome: str, reason: str, **more: Any) -> None:
     """The canonical line of one action; the only line about it above debug."""
-    if _sink.bound is None:
-        _sink.bound = logger().bind()  # a pass writes thousands of these: bound once, until `configure`
-    getattr(_sink.bound, _OUTCOME_LEVELS.get(outcome, "info"))(
-        Event.ACTION, person=person, action=action, outcome=outcome, reason=reason, **more
-    )
+    log_actions([{"person": person, "action": action, "outcome": outcome, "reason": reason, **more}])
+
+
+def log_actions(actions: Iterable[Mapping[str, Any]]) -> None:
+    """A line for each, with at least person, action, outcome and reason.
+
+    A pass writes thousands of these: they go past structlog, and into the file in one write for many.
+    """
+    lines = []
+    moment = _sink.moment()
+    for action in actions:
+        level = _OUTCOME_LEVELS.get(action["outcome"], "info")
+        if _sink.is_written(level):
+            lines.append(_sink.rendered({**action, "level": level, "event": Event.ACTION}, moment))
+    for start in range(0, len(lines), _LINES_A_WRITE):
+        _sink.write("\n".join(lines[start : start + _LINES_A_WRITE]))
 
 
 def exit_line(code: int) -> None:
@@ -290,7 +314,7 @@ def _finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         error = error[1]
     if isinstance(error, BaseException):
         line["exception"] = "".join(traceback.format_exception(error))
-    return _sink.rendered(line)
+    return _sink.rendered(line, _sink.moment())
 
 
 def _json(moment: str, line: dict[str, Any]) -> str:
@@ -304,8 +328,9 @@ def _text(moment: str, line: dict[str, Any]) -> str:
     level, event = line.pop("level", "info"), line.pop("event", "")
     if pass_id is not None:
         line["pass_id"] = pass_id  # last: people read who and what first
-    fields = "".join(f" {escaped(key)}={_quoted(value)}" for key, value in line.items())
-    text = f"{moment} {level:<7} {escaped(str(event))}{fields}"
+    text = f"{moment} {level:<7} {escaped(str(event))}"
+    for key, value in line.items():
+        text += f" {escaped(key)}={_quoted(value)}"
     for part in str(exception).splitlines() if exception else ():
         # indented: no text inside an exception can look like a line of its own
         text += f"\n    | {escaped(part)}"
@@ -313,6 +338,8 @@ def _text(moment: str, line: dict[str, Any]) -> str:
 
 
 def _quoted(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     if not isinstance(value, str):
         return json_safe(json.dumps(value, ensure_ascii=False))
     text = escaped(value)

@@ -135,11 +135,13 @@ class Dirty:
 class Settlement:
     """The next state of an action that was on its way, and what goes with it. `job_id`: still in doubt.
 
+    `was`: its state on disk, where that is newer than `action`, which may be as it was claimed.
     `changes`: the part of an update that this state is about; the rest is decided about afresh.
     """
 
     action: Action
     state: State
+    was: State | None = None
     error: str = ""
     hint: str = ""
     due: datetime | None = None

@@ -26,6 +26,8 @@ _TOKENS = re.compile(
     r"|\bsl\.[A-Za-z0-9._-]{16,}"
     rf"|(?P<name>\b(?i:{_NAME})(?:[\"']?\s*=|[\"']\s*:)\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'}}]+)"
 )
+# Every match of _TOKENS holds one of these, in lower case: looking for them is ten times as fast.
+_CREDENTIAL_WORDS = ("bearer", "basic", "sl.", "password", "passwd", "secret", "_token", "code_verifier")
 _SECRET_NAMES = re.compile(
     r"(?i)(password|passwd|secret|authorization|(access|refresh|id)_token|code_verifier)$"
 )
@@ -59,7 +61,26 @@ def redacted(text: str) -> str:
     """The text with registered secrets and whatever looks like a credential masked."""
     if _pattern is not None:
         text = _pattern.sub(MASK, text)
-    return _TOKENS.sub(_mask, text)
+    return _TOKENS.sub(_mask, text) if _may_hold_credential(text) else text
+
+
+def redacted_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`redacted_value` of each field. Nearly all lines hold nothing secret, and one look at the whole line tells."""
+    values = fields.values()
+    if all(isinstance(value, str) for value in values) and not any(map(_is_secret_name, fields)):
+        # What would match in one of the values matches in all of them in a row: no pattern asks what comes after.
+        text = " ".join(values)
+        if (_pattern is None or _pattern.search(text) is None) and not _may_hold_credential(text):
+            return dict(fields)
+    return {name: redacted_value(value, name) for name, value in fields.items()}
+
+
+def _may_hold_credential(text: str) -> bool:
+    """False: _TOKENS finds nothing in it."""
+    if not text.isascii():
+        return True  # some letters beyond ASCII count as these when case is ignored
+    lower = text.lower()
+    return any(word in lower for word in _CREDENTIAL_WORDS)
 
 
 def redacted_value(value: Any, name: str = "") -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -23,14 +23,16 @@ import anyio
 from pipeline.errors import JournalError, RightsError
 
 Row = sqlite3.Row
+Result = TypeVar("Result")
 
 APPLICATION_ID = 0x41444442  # "ADDB": another program's SQLite file is refused
 IN_MEMORY = ":memory:"
+MOST_ROWS_PUT_OFF = 1000  # so many are kept in memory before they go to SQLite
 
 
 def stamp(moment: datetime) -> str:
     """Fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def moment(text: str | None) -> datetime | None:
@@ -80,6 +82,8 @@ class Database:
         self._connection = connection
         self._lock = anyio.Lock()
         self._inside = False
+        self._put_off: list[tuple[str, Sequence[Sequence[Any]] | None]] = []
+        self._rows_put_off = 0
         self._identity = _identity_of(self.path)
 
     @classmethod
@@ -162,20 +166,21 @@ class Database:
         async with self._lock:
             with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
                 self._check_identity()
-                await self._connection.execute("BEGIN IMMEDIATE")
+                self._put_off.append(("BEGIN IMMEDIATE", None))
                 self._inside = True
                 try:
                     yield
+                    self._inside = False
+                    await self._commit()
                 except BaseException:
                     self._inside = False
                     await self._rollback()
                     raise
-                self._inside = False
-                try:
-                    await self._connection.execute("COMMIT")
-                except BaseException:
-                    await self._rollback()
-                    raise
+
+    async def _commit(self) -> None:
+        if self._connection.in_transaction or len(self._put_off) > 1:
+            await self._hop(lambda connection: connection.execute("COMMIT"))
+        self._put_off.clear()  # a BEGIN that nothing followed
 
     def _check_identity(self) -> None:
         """SQLite goes on writing into a file that was deleted or replaced, and all of it is lost when the process ends."""
@@ -187,6 +192,8 @@ class Database:
             )
 
     async def _rollback(self) -> None:
+        self._put_off.clear()
+        self._rows_put_off = 0
         # SQLite rolls back by itself on some errors (disk full): then there is nothing left to do.
         if self._connection.in_transaction:
             await self._connection.execute("ROLLBACK")
@@ -202,33 +209,61 @@ class Database:
                 finally:
                     self._inside = False
 
-    # One hop to the connection's thread a statement: hops, not SQLite, are what a busy journal's time goes to.
+    # Hops to the connection's thread, not SQLite, are what a busy journal's time goes to: what nobody waits for goes
+    # along with the next statement, or with COMMIT. The order stays, and an error ends the same transaction.
+
+    async def _hop(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
+        put_off, self._put_off, self._rows_put_off = self._put_off, [], 0
+        connection = self._connection._conn  # noqa: SLF001 - aiosqlite has no public way to run more than one statement in a hop
+
+        def steps() -> Result:
+            for statement, rows in put_off:
+                if rows is None:
+                    connection.execute(statement)
+                else:
+                    connection.executemany(statement, rows)
+            return step(connection)
+
+        result: Result = await self._connection._execute(steps)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return result
 
     async def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Runs one statement; returns the number of rows it changed."""
         self._require_scope()
-        before = self._connection.total_changes
-        await self._connection.execute_fetchall(statement, values)
-        return self._connection.total_changes - before
+
+        def step(connection: sqlite3.Connection) -> int:
+            before = connection.total_changes
+            connection.execute(statement, values).fetchall()
+            return connection.total_changes - before
+
+        return await self._hop(step)
 
     async def insert(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Runs one INSERT; returns the new row's id."""
         self._require_scope()
-        row = await self._connection.execute_insert(statement, values)
-        return int(row[0]) if row else 0
+        return await self._hop(lambda connection: connection.execute(statement, values).lastrowid or 0)
 
     async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Runs the statement for each row, at the latest when the transaction ends."""
         self._require_scope()
-        # All rows are written when this returns: the cursor holds nothing that would have to be closed.
-        await self._connection.executemany(statement, rows)
+        if not isinstance(rows, Sequence):
+            rows = list(rows)
+        if not rows:
+            return
+        self._put_off.append((statement, rows))
+        self._rows_put_off += len(rows)
+        if self._rows_put_off > MOST_ROWS_PUT_OFF:
+            await self._hop(lambda _: None)
 
     async def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         self._require_scope()
-        return list(await self._connection.execute_fetchall(statement, values))
+        return await self._hop(lambda connection: connection.execute(statement, values).fetchall())
 
     async def stream(self, statement: str, size: int) -> AsyncGenerator[list[Row], None]:
         """Rows in slices, for what would not fit into memory; to be closed (`aclosing`) where it may not come to its end."""
         self._require_scope()
+        if self._put_off:
+            await self._hop(lambda _: None)
         async with self._connection.execute(statement) as cursor:
             while part := list(await cursor.fetchmany(size)):
                 yield part
@@ -293,5 +328,9 @@ def _prepare_file(path: Path, *, read_only: bool) -> None:
         ) from error
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
 def dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    """JSON that is the same text for the same value."""
+    return _ENCODER.encode(value)

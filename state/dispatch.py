@@ -134,7 +134,7 @@ class Dispatch:
         if not settlements:
             return
         for one in settlements:
-            check_transition(one.action.state, one.state)
+            check_transition(one.was or one.action.state, one.state)
         at = stamp(now)
         await self._database.execute_many(
             "UPDATE action SET state = ?, error = ?, hint = ?, due = ?, wait = ?, settled_at = ?, job_id = ?, "

@@ -63,14 +63,16 @@ class Members:
         """Remembers what Dropbox told. `sweep` numbers a full listing, so that it can tell who was not in it."""
         told = [_stored(member) for member in members]
         ids = [member.member_id for member in members]
-        known = {row[0]: tuple(row)[:-1] for row in await self._select("member_id", ids)}
-        # A full listing repeats what is known: rewriting it would cost more than everything else.
+        if sweep is not None:
+            # A full listing repeats what is known: rewriting it would cost more than everything else.
+            known = {row[0]: tuple(row)[:-1] for row in await self._select("member_id", ids)}
+            told = [one for one in told if known.get(one[0]) != one]
         await self._database.execute_many(
             "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (member_id) DO UPDATE SET "
             "status = excluded.status, email = excluded.email, given_name = excluded.given_name, surname = excluded.surname, "
             "external_id = excluded.external_id, recoverable = excluded.recoverable, is_team_admin = excluded.is_team_admin, "
             "invited_on = excluded.invited_on, joined_on = excluded.joined_on",
-            [one for one in told if known.get(one[0]) != one],
+            told,
         )
         if sweep is not None:
             await self._database.execute(
@@ -212,11 +214,7 @@ class Links:
     async def set_all(self, links: Sequence[Link]) -> None:
         """Links persons to members; a link of either to somebody else is replaced."""
         await self._database.execute_many(
-            "DELETE FROM link WHERE member_id = ? OR guid = ?",
-            [(link.member_id, link.guid) for link in links],
-        )
-        await self._database.execute_many(
-            "INSERT INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO link VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     link.guid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from pipeline.app.parts import EngineOptions, Parts
 from pipeline.app.policies import group_options_of, planner_options_of, policy_of
 from pipeline.errors import ConnectorError
 from pipeline.journal_port import Journal
-from pipeline.log import Event, log_action, logger, register_secret
+from pipeline.log import Event, log_actions, logger, register_secret
 from pipeline.model import Action
 from pipeline.ports import Clock, Directory, Mailer, Team
 from stages.directory.ldap import LdapDirectory
@@ -26,6 +26,7 @@ from stages.dropbox.drift import DriftWatcher
 from stages.dropbox.group_applier import GroupApplier
 from stages.dropbox.options import DropboxOptions
 from stages.dropbox.reconciler import Reconciler
+from stages.dropbox.settling import ActionLog
 from stages.dropbox.team import HttpTeam
 from stages.groups.planner import GroupPlanner
 from stages.mail.notifier import Notifier
@@ -145,7 +146,7 @@ def assemble(
     observe: Observe | None = None,
 ) -> Assembly:
     """Puts stages and engine together. A simulated pass doesn't wait for leavers to settle: it only looks twice."""
-    log = _observed(_log_action_simulated if simulated else _log_action, observe)
+    log = _action_log("would be " if simulated else "", observe)
     policy = policy_of(settings)
     settle = timedelta(0) if simulated else policy.leave_settle
     poller = Poller(
@@ -213,25 +214,23 @@ def assemble(
     return Assembly(Engine(parts, options), parts, directory, settings)
 
 
-def _observed(log: Observe, observe: Observe | None) -> Observe:
-    if observe is None:
-        return log
+def _action_log(prefix: str, observe: Observe | None) -> ActionLog:
+    def note(settled: Sequence[tuple[Action, str, str]]) -> None:
+        log_actions(
+            {
+                "person": action.email or action.guid,
+                "action": action.kind.value,
+                "outcome": prefix + outcome,
+                "reason": reason,
+                "guid": action.guid,
+            }
+            for action, outcome, reason in settled
+        )
+        if observe is not None:
+            for one in settled:
+                observe(*one)
 
-    def both(action: Action, outcome: str, reason: str) -> None:
-        log(action, outcome, reason)
-        observe(action, outcome, reason)
-
-    return both
-
-
-def _log_action(action: Action, outcome: str, reason: str) -> None:
-    log_action(action.email or action.guid, action.kind.value, outcome, reason, guid=action.guid)
-
-
-def _log_action_simulated(action: Action, outcome: str, reason: str) -> None:
-    log_action(
-        action.email or action.guid, action.kind.value, f"would be {outcome}", reason, guid=action.guid
-    )
+    return note
 
 
 def _log_mail(event: str, text: str) -> None:

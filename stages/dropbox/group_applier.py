@@ -229,8 +229,7 @@ class GroupApplier:
             await self._journal.outbox.settle_all(moves, now)
             await self._abandon(moves)
             await self._journal.append(rows, now)
-        for (word, reason), unit in by_outcome.items():
-            self._log(_shown(unit), word, reason)
+        self._log([(_shown(unit), word, reason) for (word, reason), unit in by_outcome.items()])
 
     def _move(
         self, action: Action, outcome: Outcome, report: GroupApplyReport

@@ -261,11 +261,13 @@ def _unsendable(error: ValidationError) -> Outcome:
 
 def _matched(entries: Mapping[int, NewMember], items: Sequence[Any], request_id: str) -> dict[int, Outcome]:
     """Items to entries by position, checked by e-mail: the order is implied by the vendor, not promised."""
-    by_email = {email: item for item in items if (email := _item_email(item))}
+    emails = [_item_email(item) for item in items]
+    by_email = dict(zip(emails, items, strict=True))
     outcomes = {}
     for position, (index, entry) in enumerate(entries.items()):
-        item = items[position] if len(items) == len(entries) else None
-        if item is None or _item_email(item) not in {"", entry.member_email}:
+        is_whole = len(items) == len(entries)
+        item = items[position] if is_whole else None
+        if item is None or emails[position] not in ("", entry.member_email):
             item = by_email.get(entry.member_email)
         outcomes[index] = _item_outcome(item, request_id)
     return outcomes

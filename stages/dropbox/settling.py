@@ -21,8 +21,8 @@ LONGEST_JOB_LOOK_SECONDS = 60.0
 STALE_LIMIT = 2
 """So often a pass decides again about one write that Dropbox answers with "not as you think"; then it has failed."""
 
-ActionLog = Callable[[Action, str, str], None]
-"""Called once an action has an outcome: the action, the outcome, the reason."""
+ActionLog = Callable[[Sequence[tuple[Action, str, str]]], None]
+"""Called once actions have an outcome: each action, its outcome, the reason."""
 
 Settled = tuple[Action, Outcome]
 
@@ -92,8 +92,7 @@ class Settler:
             await self._mark(action)
         await self._tell_heirs(page.free_emails, now)
         report.again = report.again or bool(page.dirty or page.free_emails)
-        for line in page.lines:
-            self._log(*line)
+        self._log(page.lines)
 
     async def send_again(self, actions: Sequence[Action]) -> None:
         """Those of which a read has just shown that they had no effect."""
@@ -103,8 +102,7 @@ class Settler:
             _move(page, action, State.PLANNED, error="reply lost, no effect")
             page.lines.append((action, "again", "the reply was lost and the write had no effect"))
         await self._write(page, now)
-        for line in page.lines:
-            self._log(*line)
+        self._log(page.lines)
 
     async def _known(self, actions: Sequence[Action]) -> dict[str, Member]:
         ids = sorted({action.member_id for action in actions} - {""})
@@ -250,7 +248,8 @@ def _move(
 ) -> None:
     page.settlements.append(
         Settlement(
-            action=replace(action, state=State.SENDING),
+            action=action,
+            was=State.SENDING,
             state=state,
             error=error,
             hint=hint,

@@ -4,11 +4,14 @@ import math
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline import log
 from pipeline.model import State
+from stages.dropbox.applier import Applier
 from state.database import Database
 from tests.applier.world import World
 
@@ -58,6 +61,45 @@ async def test_ten_thousand_people(new_world: NewWorld):
     await world.run()
     assert _counted(world) == {**GREETING, "members/get_info_v2": 1, "members/set_profile_v2": 1}
     assert await world.open(State.PLANNED, State.SENDING, State.RETRY, State.FAILED) == []
+
+
+async def test_what_goes_along_with_a_request_of_twenty(
+    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Hops to the journal's thread and writes to the log: what the CPU of a request goes to, in numbers that hold still."""
+    requests = 100
+    world = await new_world(seats=20 * requests + 1, dropbox=PATIENT)
+    for number in range(20 * requests):
+        world.person(f"p{number}")
+    counted: Counter[str] = Counter()
+    apply, hop, write = Applier.apply, Database._hop, log._File.emit
+
+    async def applying(*arguments: Any, **named: Any) -> None:
+        counted.clear()
+        await apply(*arguments, **named)
+        counted.update({f"{name} of apply": count for name, count in counted.items()})
+
+    async def hopping(*arguments: Any) -> Any:
+        counted["hops"] += 1
+        return await hop(*arguments)
+
+    def writing(*arguments: Any) -> None:
+        counted["writes"] += 1
+        write(*arguments)
+
+    monkeypatch.setattr(Applier, "apply", applying)
+    monkeypatch.setattr(Database, "_hop", hopping)
+    monkeypatch.setattr(log._File, "emit", writing)
+    log.configure(log.LogOptions(path=tmp_path / "x.log", to_stderr=False))
+    try:
+        await world.run()
+    finally:
+        log.close()
+    lines = (tmp_path / "x.log").read_text().splitlines()
+    assert sum(" action " in line for line in lines) == 20 * requests
+    # At most one exchange with the journal a request, of three hops: what was done, what is next, and COMMIT.
+    assert 0 < counted["hops of apply"] <= 3 * requests + 20
+    assert 0 < counted["writes of apply"] <= requests + 5
 
 
 async def _rows_looked_at(

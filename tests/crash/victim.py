@@ -110,28 +110,20 @@ def _run(request: dict[str, Any], trap: Trap, output: Path, counts: Path) -> Non
 
 def _set(trap: Trap) -> None:
     """Imports what a pass needs and puts the trap beside each commit, request and LDAP request."""
-    import aiosqlite
-
     import pipeline.app.compose
     import pipeline.cli.run
     from stages.directory.line import Line
     from stages.dropbox.transport import Transport
+    from state.database import Database
 
     assert pipeline.app.compose
     assert pipeline.cli.run
-    execute = aiosqlite.Connection.execute
+    commit = Database._commit
 
-    def committing(self: Any, statement: str, *values: Any) -> Any:
-        if statement != "COMMIT":
-            return execute(self, statement, *values)
-
-        async def commit() -> Any:
-            trap.pass_by("commit.before")
-            cursor = await execute(self, statement, *values)
-            trap.pass_by("commit.after")
-            return cursor
-
-        return commit()
+    async def committing(self: Database) -> None:
+        trap.pass_by("commit.before")
+        await commit(self)
+        trap.pass_by("commit.after")
 
     post = Transport.post
 
@@ -149,7 +141,7 @@ def _set(trap: Trap) -> None:
         trap.pass_by("directory.after")
         return answer
 
-    aiosqlite.Connection.execute = committing  # type: ignore[method-assign,assignment]
+    Database._commit = committing  # type: ignore[method-assign]
     Transport.post = posting  # type: ignore[method-assign]
     Line.search_blocking = searching  # type: ignore[method-assign]
 

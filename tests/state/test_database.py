@@ -6,6 +6,7 @@ import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -67,6 +68,44 @@ async def test_cancelling_at_any_await_leaves_no_open_transaction(tmp_path: Path
     async with database.transaction():
         await database.execute("INSERT OR REPLACE INTO meta VALUES ('c', '3')")
     assert await _count(database) in (1, 3)
+    await database.close()
+
+
+async def test_what_nobody_waits_for_goes_along_in_its_order(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    hops = 0
+    hop = database._connection._execute
+
+    async def counted(*values: Any, **named: Any) -> Any:
+        nonlocal hops
+        hops += 1
+        return await hop(*values, **named)
+
+    database._connection._execute = counted  # type: ignore[method-assign]
+    async with database.transaction():
+        await database.execute_many("INSERT INTO meta VALUES (?, '1')", ((one,) for one in "abc"))
+        await database.execute_many("UPDATE meta SET value = '2' WHERE key = ?", [("b",)])
+        assert await database.value("SELECT group_concat(value, '') FROM meta") == "121"
+        await database.execute_many("DELETE FROM meta WHERE key = ?", [("a",)])
+    assert hops == 2
+    assert await _count(database) == 2
+    async with database.transaction():
+        pass
+    assert hops == 3
+    await database.close()
+
+
+async def test_an_error_of_what_was_put_off_leaves_nothing(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    with pytest.raises(JournalError, match="UNIQUE"):
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('a', '1')")
+            await database.execute_many("INSERT INTO meta VALUES (?, '')", [("b",), ("b",)])
+    assert not database._connection.in_transaction
+    assert await _count(database) == 0
+    async with database.transaction():
+        await database.execute_many("INSERT INTO meta VALUES (?, '')", [("c",)])
+    assert await _count(database) == 1
     await database.close()
 
 

@@ -147,6 +147,43 @@ def test_what_looks_like_a_credential_is_masked_unregistered(text: str) -> None:
     assert "hunter2" not in redaction.redacted(text)
 
 
+CREDENTIALS = (
+    *(
+        "Bearer hunter2hunter2",
+        "BEARER%20hunter2hunter2",
+        "Basic aHVudGVyMg==hunter2",
+        "\u017fl.hunter2",
+        "sl.hunter2hunter2hunter2",
+    ),
+    *(
+        "pa\u017fsword=hunter2",
+        "PASSWD = hunter2",
+        "app_secret='hunter2'",
+        '"code_verifier": "hunter2"',
+        "REFRESH_TOKEN=hunter2",
+    ),
+    *("registered hunter2 secret", "Basic", "bearer", "password", "=", "hunter2", "é"),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["person", "reason", "guid", "password"]),
+        st.lists(st.sampled_from(CREDENTIALS), max_size=4).map(" ".join),
+    )
+)
+def test_looking_at_a_whole_line_masks_what_looking_at_each_value_does(fields: dict[str, str]) -> None:
+    log.register_secret("registered hunter2 secret")
+    assert redaction.redacted_fields(fields) == {
+        name: redaction.redacted_value(value, name) for name, value in fields.items()
+    }
+
+
+@given(st.lists(st.sampled_from(CREDENTIALS), max_size=4).map(" ".join))
+def test_a_text_that_is_let_through_by_a_glance_holds_no_credential(text: str) -> None:
+    assert redaction._may_hold_credential(text) or redaction._TOKENS.search(text) is None
+
+
 def test_a_value_under_the_name_of_a_secret_is_masked() -> None:
     stream = to_stream()
     log.logger().info(Event.READY, password="abc", nested={"app_secret": "def"})
@@ -220,6 +257,23 @@ def test_the_file_is_turned_and_every_line_kept(tmp_path: Path) -> None:
     assert names == ["x.log", "x.log.1", "x.log.2"]
     assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600 for name in names)
     assert "".join((tmp_path / name).read_text() for name in names).count("person=p") == 6
+
+
+def test_actions_settled_together_are_a_line_each_in_one_write(tmp_path: Path) -> None:
+    file = tmp_path / "x.log"
+    log.configure(LogOptions(path=file, to_stderr=False, level="warning"))
+    writes: list[str] = []
+    assert log._sink.handlers is not None
+    log._sink.handlers[0].addFilter(lambda record: writes.append(record.getMessage()) or True)
+    outcomes = ["failed", "done", "failed"]
+    log.log_actions(
+        {"person": f"p{n}\nforged", "action": "invite", "outcome": one, "reason": "password=hunter2"}
+        for n, one in enumerate(outcomes)
+    )
+    lines = file.read_text().splitlines()
+    assert [line.split("person=")[1].split("\\n")[0] for line in lines] == ["p0", "p2"]
+    assert "hunter2" not in file.read_text()
+    assert len(writes) == 1
 
 
 def test_a_file_that_another_program_turned_is_opened_again(tmp_path: Path) -> None:

@@ -5,16 +5,29 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from functools import lru_cache
 from typing import Any
 
 import ldap3
 from ldap3.core.exceptions import LDAPException
+from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.protocol.sasl.sasl import send_sasl_negotiation
+from ldap3.utils.asn1 import decode_message_fast, encode
 
 from pipeline.errors import DirectoryError
 from stages.directory import controls
 from stages.directory.faults import bind_refusal, call_failure, open_failure, refusal
 from stages.directory.kerberos import KerberosLogin, SaslReply
+from stages.directory.messages import (
+    DONE,
+    ENTRY,
+    REFERENCE,
+    Message,
+    MessageReader,
+    NotLdap,
+    read_entry,
+    search_message,
+)
 from stages.directory.options import Target
 from stages.directory.wire import Answer, RawEntry, Search
 
@@ -59,6 +72,7 @@ class Line:
         self._address = address
         self._timeout_seconds = max(1, int(timeout_seconds))  # ldap3 packs it as a whole number
         self._connection: Any = None
+        self._reader = MessageReader()
         self._aborted = False
         self.is_dead = False
         self.lasts_seconds: float | None = None
@@ -177,50 +191,49 @@ class Line:
 
     def search_blocking(self, request: Search) -> Answer:
         """The whole answer to one request. LdapRefusal, LdapBusy, ConnectionLost; a result other than 0 never gives entries."""
-        connection = self._connection
         try:
-            connection.socket.settimeout(request.patience_seconds or self._timeout_seconds)
-            connection.search(
-                request.base,
-                request.filter,
-                request.scope.value,
-                dereference_aliases=ldap3.DEREF_NEVER,
-                attributes=list(request.attributes) or [ldap3.NO_ATTRIBUTES],
-                size_limit=request.size_limit,
-                controls=list(request.controls),
-            )
-            result, response = connection.result, connection.response
-            # Else a big answer lives on until the next one.
-            connection.response = connection.result = None
+            self.secured.settimeout(request.patience_seconds or self._timeout_seconds)
+            number = self._send_blocking(request)
+            entries, end = self._receive_blocking(number)
+            result = self._connection.strategy.decode_response_fast(decode_message_fast(end.data))
         except Exception as error:
             self.is_dead = True
             raise call_failure(request.purpose, error) from error
-        # What `search` itself returns is no measure: it is False for an empty success (measured).
         if result["result"] != 0:
             raise refusal(request.purpose, int(result["result"]), str(result["message"] or ""))
-        return _answer(result, response)
+        return _answer(result, entries)
 
     def send_blocking(self, request: Search) -> int:
         """Sends a search and leaves its answers, which have this message id, to the caller, who reads `secured`."""
-        operation = request.purpose
         try:
-            message = ldap3.operation.search.search_operation(
-                request.base,
-                request.filter,
-                request.scope.value,
-                ldap3.DEREF_NEVER,
-                list(request.attributes),
-                0,
-                0,
-                False,
-                None,
-                None,
-                check_names=False,
-            )
-            return int(self._connection.strategy.send("searchRequest", message, list(request.controls)))
+            return self._send_blocking(request)
         except Exception as error:
             self.is_dead = True
-            raise call_failure(operation, error) from error
+            raise call_failure(request.purpose, error) from error
+
+    def _send_blocking(self, request: Search) -> int:
+        number = int(self._connection.server.next_message_id())
+        self.secured.sendall(search_message(number, request, encoded(request.filter)))
+        return number
+
+    def _receive_blocking(self, number: int) -> tuple[list[RawEntry], Message]:
+        """The entries that answer the request, and the message that ends them."""
+        entries: list[RawEntry] = []
+        while True:
+            data = self.secured.recv(_SOCKET_BYTES)
+            if not data:
+                raise ConnectionError("the server hung up")
+            messages = self._reader.feed(data)
+            for message in messages:
+                if message.number != number:
+                    # Its own (number 0) is a notice of disconnection, RFC 4511 4.4.1.
+                    raise ConnectionError("the server ends the connection, or answers what was not asked")
+                if message.operation == ENTRY:
+                    entries.append(read_entry(message))
+                elif message.operation == DONE:
+                    return entries, message
+                elif message.operation != REFERENCE:  # references are never followed
+                    raise NotLdap(f"a search was answered by the operation {message.operation:#x}")
 
     @property
     def secured(self) -> ssl.SSLSocket:
@@ -254,20 +267,19 @@ class Line:
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
-def _answer(result: dict[str, Any], response: list[dict[str, Any]]) -> Answer:
-    entries = tuple(
-        RawEntry(
-            entry["dn"],
-            {name.lower(): tuple(values or ()) for name, values in entry["raw_attributes"].items()},
-        )
-        for entry in response
-        if entry["type"] == "searchResEntry"  # references are never followed
-    )
+@lru_cache(maxsize=256)
+def encoded(condition: str) -> bytes:
+    """A filter in BER (RFC 4515 to RFC 4511)."""
+    root = parse_filter(condition, None, False, False, None, False)
+    return bytes(encode(compile_filter(root.elements[0])))
+
+
+def _answer(result: dict[str, Any], entries: list[RawEntry]) -> Answer:
     received = result.get("controls") or {}
     page = received.get(controls.PAGED_OID)
     change = received.get(controls.DIRSYNC_OID)
     return Answer(
-        entries,
+        tuple(entries),
         page_cookie=bytes(page["value"]["cookie"] or b"") if page else None,
         change_cookie=bytes(change["value"]["cookie"] or b"") if change else None,
         more_changes=bool(change and change["value"]["more_results"]),

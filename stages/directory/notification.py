@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 import anyio
 
 from pipeline.errors import DirectoryError
 from stages.directory.controls import NOTIFICATION, SHOW_DELETED
 from stages.directory.link import Session, run_abortable
+from stages.directory.messages import DONE, REFERENCE, UNSOLICITED, Message, MessageReader, NotLdap
 from stages.directory.wire import Scope, Search
 
 # After a failure the connection is not tried again for so long: a wake-up is a convenience.
 _REST_SECONDS = 60.0
 
-# The operations in an LDAPMessage (RFC 4511 4.5.2, 4.12).
-_ENTRY, _REFERENCE, _DONE, _UNSOLICITED = 0x64, 0x73, 0x65, 0x78
 _READ_BYTES = 65_536
 
 _OPERATION = "wait for changes"
@@ -97,7 +95,11 @@ class ChangeBell:
             return None
         if not data:
             raise DirectoryError(_OPERATION, "the connection has ended")
-        return self._reader.feed(data)
+        try:
+            messages = self._reader.feed(data)
+        except NotLdap as error:
+            raise DirectoryError(_OPERATION, str(error)) from error
+        return [message for message in messages if message.operation != REFERENCE]
 
     async def _register(self) -> None:
         session = await self._open_session(self._limiter)
@@ -132,7 +134,7 @@ class ChangeBell:
                 break
             if _ended([message for message in messages if message.number != number]):
                 raise DirectoryError(_OPERATION, "the server does not offer notification")
-            if Message(number, _DONE) in messages:
+            if any((message.number, message.operation) == (number, DONE) for message in messages):
                 return
         raise DirectoryError(_OPERATION, "the server does not say that it listens")
 
@@ -142,54 +144,8 @@ class ChangeBell:
             await session.close()
 
 
-class Message(NamedTuple):
-    """Which request it answers (0: none, it is the server's own), and the operation's tag."""
-
-    number: int
-    operation: int
-
-
 def _ended(messages: Sequence[Message]) -> bool:
-    return any(message.operation in (_DONE, _UNSOLICITED) for message in messages)
-
-
-class MessageReader:
-    """Cuts a stream into LDAP messages, as far as a bell needs it: what answers what. References are left out."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes. DirectoryError for what is no LDAP."""
-        self._pending += data
-        messages = []
-        while (size := _element_size(self._pending)) is not None and len(self._pending) >= size:
-            message, self._pending = self._pending[:size], self._pending[size:]
-            messages.append(_message(message))
-        return [message for message in messages if message.operation != _REFERENCE]
-
-
-def _element_size(data: bytes) -> int | None:
-    """Header and body of the BER element that `data` begins with; None while the header isn't complete."""
-    if len(data) < 2:
-        return None
-    if data[1] < 0x80:
-        return 2 + data[1]
-    count = data[1] & 0x7F
-    if count == 0 or count > 4:
-        raise DirectoryError(_OPERATION, "the server sent what is no LDAP message")
-    if len(data) < 2 + count:
-        return None
-    return 2 + count + int.from_bytes(data[2 : 2 + count], "big")
-
-
-def _message(message: bytes) -> Message:
-    """What stands after the message's header: its id, and the operation's tag."""
-    start = 2 if message[1] < 0x80 else 2 + (message[1] & 0x7F)
-    id_size = _element_size(message[start:])
-    if id_size is None or len(message) <= start + id_size:
-        raise DirectoryError(_OPERATION, "the server sent what is no LDAP message")
-    return Message(int.from_bytes(message[start + 2 : start + id_size], "big"), message[start + id_size])
+    return any(message.operation in (DONE, UNSOLICITED) for message in messages)
 
 
 def _receive_blocking(secured: ssl.SSLSocket, timeout_seconds: float) -> bytes | None:

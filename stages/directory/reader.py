@@ -20,7 +20,7 @@ from stages.directory.controls import (
     Control,
     paged,
 )
-from stages.directory.entries import entry_of, guid_base, guid_filter, guid_of, parse_target
+from stages.directory.entries import entry_of, guid_base, guid_of, parse_target
 from stages.directory.faults import (
     INSUFFICIENT_RIGHTS,
     INVALID_DN,
@@ -104,7 +104,7 @@ async def read_entries(searcher: Searcher, guids: Sequence[str], email_attribute
                 purpose="read people and groups",
                 base=searcher.controller.base_dn,
                 scope=Scope.SUBTREE,
-                filter=_any_of(chunk),
+                guids=tuple(chunk),
                 attributes=entry_attributes(email_attribute),
                 controls=(DOMAIN_SCOPE,),
             ),
@@ -155,7 +155,7 @@ async def read_members_of(searcher: Searcher, guids: Sequence[str]) -> dict[str,
                 purpose="read the members of groups",
                 base=searcher.controller.base_dn,
                 scope=Scope.SUBTREE,
-                filter=_any_of(chunk),
+                guids=tuple(chunk),
                 attributes=("objectGUID", "member"),
                 controls=(DOMAIN_SCOPE, EXTENDED_DN),
             ),
@@ -248,7 +248,8 @@ async def read_tombstones(searcher: Searcher, guids: Sequence[str]) -> frozenset
                     purpose="look for tombstones",
                     base=searcher.controller.base_dn,
                     scope=Scope.SUBTREE,
-                    filter=f"(&(isDeleted=TRUE){_any_of(chunk)})",
+                    filter="(isDeleted=TRUE)",
+                    guids=tuple(chunk),
                     attributes=("objectGUID", "isDeleted"),
                     controls=(DOMAIN_SCOPE, *deleted_controls(searcher)),
                 ),
@@ -357,10 +358,6 @@ def _address_of(reference: str) -> str:
         return f"<GUID={uuid.UUID(reference)}>"
     except ValueError:
         return reference if _LOOKS_LIKE_DN.match(reference) else ""
-
-
-def _any_of(guids: Iterable[str]) -> str:
-    return f"(|{''.join(map(guid_filter, guids))})"
 
 
 def _chunks(items: Sequence[K], size: int = GUIDS_PER_SEARCH) -> Iterator[Sequence[K]]:

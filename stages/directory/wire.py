@@ -27,6 +27,7 @@ class Scope(StrEnum):
 class Search:
     """One search request. `purpose` is the operation that an error names.
 
+    `guids`: only objects with one of these objectGUIDs, of those that match `filter`; empty: all of those.
     `patience_seconds` overrides the connection's timeout for the first byte of the answer.
     """
 
@@ -35,6 +36,7 @@ class Search:
     scope: Scope
     attributes: tuple[str, ...]
     filter: str = EVERYTHING
+    guids: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
     size_limit: int = 0
     patience_seconds: int = 0

@@ -3,36 +3,10 @@
 import anyio
 import pytest
 
-from pipeline.errors import DirectoryBusy, DirectoryError
-from stages.directory.controls import tlv
-from stages.directory.notification import ChangeBell, MessageReader
+from pipeline.errors import DirectoryBusy
+from stages.directory.notification import ChangeBell
 
 pytestmark = pytest.mark.anyio
-
-
-def message(operation: int, body: bytes = b"x" * 10, number: int = 5) -> bytes:
-    return tlv(0x30, tlv(2, bytes([number])) + tlv(operation, body))
-
-
-def test_messages_are_cut_wherever_the_stream_is_cut() -> None:
-    stream = message(0x64) + message(0x64, b"y" * 300) + message(0x65)
-    for size in (1, 2, 3, 7, 50, 1000):
-        reader, operations = MessageReader(), []
-        for start in range(0, len(stream), size):
-            operations += reader.feed(stream[start : start + size])
-        assert operations == [(5, 0x64), (5, 0x64), (5, 0x65)]
-
-
-def test_references_do_not_ring() -> None:
-    assert MessageReader().feed(message(0x73)) == []
-
-
-@pytest.mark.parametrize(
-    "noise", [b"\x30\x80\x00\x00", b"\x30\x89" + b"\xff" * 9, b"\x30\x00", b"\x30\x02\x02\x09"]
-)
-def test_what_is_no_ldap_is_an_error(noise: bytes) -> None:
-    with pytest.raises(DirectoryError):
-        MessageReader().feed(noise)
 
 
 class Clock:

@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
             register_secret(grant.refresh_token)
             section.refresh_token.store(SecretStr(grant.refresh_token))
             typer.echo(
-                f"The refresh token is stored in {section.refresh_token.describe()}. Scopes: {', '.join(grant.scopes)}"
+                f"The refresh token is stored in {section.refresh_token.describe()}. Scopes: {', '.join(grant.scopes) or 'not told'}"
             )
             team = HttpTeam(replace(options, refresh_token=grant.refresh_token), SystemClock())
             try:

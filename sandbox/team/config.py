@@ -95,6 +95,10 @@ class Switches:
     async_polls: int = 1
     """How often a job says in_progress."""
     async_effect: Literal["launch", "completion"] = "launch"
+    job_lifetime_seconds: float | None = None
+    """How long after its launch a job can be asked after; what it does is done all the same."""
+    oauth_reply: Literal["known", "more", "fewer"] = "known"
+    """Of the token endpoint. more: account_id, id_token and a scope with each refresh; fewer: no scope, uid or team_id."""
     log_shuffled: bool = True
     log_empty_pages: bool = False
     log_latency_seconds: float = 0.0

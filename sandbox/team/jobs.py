@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from sandbox.team.clock import Clock
 from sandbox.team.identifiers import Identifiers
 from sandbox.team.refusal import RefusalError
 
@@ -15,19 +17,22 @@ class Job:
     polls_left: int
     work: Callable[[], Any] | None
     """Still to be done; None once it is done."""
+    launched: datetime
     result: Any = None
     failed: bool = False
 
 
 class Jobs:
-    def __init__(self, identifiers: Identifiers) -> None:
+    def __init__(self, clock: Clock, identifiers: Identifiers) -> None:
+        self.lifetime: timedelta | None = None
+        self._clock = clock
         self._identifiers = identifiers
         self._jobs: dict[str, Job] = {}
 
     def launch(
         self, kind: str, work: Callable[[], Any], *, polls: int, at_completion: bool, failed: bool
     ) -> dict[str, Any]:
-        job = Job(kind, polls, work, failed=failed)
+        job = Job(kind, polls, work, self._clock.now(), failed=failed)
         if not at_completion:
             self._do(job)
         job_id = self._identifiers.job()
@@ -43,6 +48,9 @@ class Jobs:
     def poll(self, kind: str, job_id: str) -> dict[str, Any]:
         job = self._jobs.get(job_id)
         if job is None or job.kind != kind:
+            raise RefusalError("invalid_async_job_id")
+        if self.lifetime is not None and self._clock.now() - job.launched >= self.lifetime:
+            self._do(job)
             raise RefusalError("invalid_async_job_id")
         if job.polls_left > 0:
             job.polls_left -= 1

@@ -29,7 +29,7 @@ class Team:
         self.members = MemberRegister(self.clock, self.identifiers)
         self.groups = GroupRegister(self.clock, self.identifiers)
         self.log = TeamLog(self.clock, self.identifiers, config.team_name, config.app_name)
-        self.jobs = Jobs(self.identifiers)
+        self.jobs = Jobs(self.clock, self.identifiers)
         self.cursors = Cursors(self.clock, self.identifiers, config.cursor_lifetime)
         self.effects = Effects()
         self.timeline = Timeline(config.timeline_length, config.timeline_bytes)
@@ -81,6 +81,8 @@ class Team:
     def switch(self, **changes: Any) -> Switches:
         self.switches = replace(self.switches, **changes)
         self.log.latency = timedelta(seconds=self.switches.log_latency_seconds)
+        lifetime = self.switches.job_lifetime_seconds
+        self.jobs.lifetime = None if lifetime is None else timedelta(seconds=lifetime)
         reach = timedelta(
             seconds=max(self.switches.stale_lists_seconds, self.switches.stale_get_info_seconds)
         )

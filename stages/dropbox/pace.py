@@ -8,6 +8,8 @@ The vendor publishes no number, counts refused requests too, and answers 429 wit
 So a refusal is dear (a second of silence), and the shape is that of TCP CUBIC (RFC 9438): halve, come back quickly to
 just below where the limit was, stay there, and then grow ever faster, for what was passed unpunished is no limit any
 more. How long the plateau lasts is a budget: a probe may cost so much time and so many refused requests, and no more.
+A limit that was met at speed is known roughly. Its plateau climbs slowly past it until it is refused: that measures it
+well, for the price of the probe that it saves, and the next plateau may be long.
 """
 
 from __future__ import annotations
@@ -18,19 +20,20 @@ from dataclasses import dataclass
 
 FIRST_RATE = 2.0
 LOWEST_RATE = 0.2
-SEARCH_GAIN_PER_REPLY = 0.4  # requests a second, per accepted reply, while no limit has been met
+SEARCH_GAIN_PER_REPLY = 0.6  # requests a second, per accepted reply, while no limit has been met
 
 # How it grows: shares of the remembered limit.
-RECOVERY_PER_SECOND = 2.0
+RECOVERY_PER_SECOND = 4.0
 PLATEAU_FROM, PLATEAU_TO = 0.97, 1.0
+UNSURE_PLATEAU_TO = 1.1  # of a limit that is known roughly
 PROBE_FROM = 0.05  # beyond the limit; this excess doubles:
 PROBE_DOUBLES_IN_SECONDS = 0.4
 PROBE_DOUBLES_IN_REPLIES = 2.0  # not faster than this: replies are what tells
 
-# When it probes: plateaus are so many times the silence that a refusal costs, and longer each time that a probe finds
-# nothing new. Probes are paid for with accepted requests: 1.4 % of them may be refused by probing.
-FIRST_PLATEAU_SILENCES = 10.0
-LONGEST_PLATEAU_SILENCES = 30.0
+# When it probes: plateaus are so many times the silence that a refusal costs, longer where the limit is known well.
+# Probes are paid for with accepted requests: 1.4 % of them may be refused by probing.
+UNSURE_PLATEAU_SILENCES = 12.0
+PLATEAU_SILENCES = 30.0
 SAME_LIMIT = 0.08  # a probe that finds it within this share of what was remembered has found nothing new
 REQUESTS_A_PROBE = 70.0
 MOST_SAVED_PROBES = 12.0
@@ -55,6 +58,7 @@ ANOTHER_LIMIT = 0.5  # a probe that came so far beyond has found another one
 OVERSHOT = 0.95  # and came at it fast, so that it is measured less well
 CERTAIN_SECONDS = 1.5  # of steady sending before a refusal: it was measured well
 CREEP = 0.15  # of the excess unpunished, taken for granted while it was not
+HALF_WAY = 0.5  # from what held to what a probe measured, which its haste makes too high
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,6 @@ class Pace:
         self._excess = 0.0  # of a probe, as a share of the limit
         self._saved_probes = 1.0
         self._is_charged = False
-        self._steady_silences = FIRST_PLATEAU_SILENCES
         self._stood_at = 0.0  # the limit before it began to fall
         self._fallen_from = 0.0
         self._fallen_at = float("-inf")
@@ -150,10 +153,6 @@ class Pace:
             self._is_warned = True
             return
         believed = max(LOWEST_RATE, self._believed(refused_at, has_evidence=has_evidence))
-        if self.limit is not None and abs(believed - self.limit) <= SAME_LIMIT * self.limit:
-            self._steady_silences = min(2 * self._steady_silences, LONGEST_PLATEAU_SILENCES)
-        else:
-            self._steady_silences = FIRST_PLATEAU_SILENCES
         self.limit = believed
         if not is_at_once:
             self._stood_at = believed
@@ -172,10 +171,13 @@ class Pace:
             doubt = DOUBTS_AT_ONCE[min(self._refused_at_once, len(DOUBTS_AT_ONCE)) - 1]
             return _within(MOST_AT_ONCE * limit, measured, doubt * limit) if has_evidence else limit / 2
         if self._excess:  # the plateau held
-            is_another = self._excess > ANOTHER_LIMIT
-            self._is_certain = was_certain and not is_another
-            least = limit if was_certain else limit * (1.0 + CREEP * min(self._excess, ANOTHER_LIMIT))
-            return _within(least, measured * OVERSHOT if is_another else measured, rate)
+            if was_certain and measured <= (1.0 + SAME_LIMIT) * limit:
+                self._is_certain = True
+                return limit
+            if self._excess > ANOTHER_LIMIT:
+                return _within(limit, OVERSHOT * measured, rate)
+            least = limit if was_certain else limit * (1.0 + CREEP * self._excess)
+            return _within(least, limit + HALF_WAY * (measured - limit), rate)
         self._is_certain = True
         return _within(limit / 2, measured, SURPRISE * rate)
 
@@ -197,14 +199,21 @@ class Pace:
             is_paid = self._saved_probes >= 1.0 or self._plateau_seconds >= UNPAID_PLATEAU_SECONDS
             if self._plateau_seconds < plateau or not is_paid:
                 share = min(1.0, self._plateau_seconds / plateau)
-                return max(self.rate, limit * (PLATEAU_FROM + (PLATEAU_TO - PLATEAU_FROM) * share))
-            self._excess = PROBE_FROM
+                is_known = self._is_certain or self._is_fresh(limit, now)
+                top = PLATEAU_TO if is_known else UNSURE_PLATEAU_TO
+                return max(self.rate, limit * (PLATEAU_FROM + (top - PLATEAU_FROM) * share))
+            self._excess = max(PROBE_FROM, self.rate / limit - 1.0)
         return max(self.rate, limit * (1.0 + self._excess))
 
     def _plateau(self, limit: float, now: float) -> float:
         """How long it lasts, in seconds of sending."""
-        is_fresh = limit < self._fallen_from / 2 and now - self._fallen_at < FALL_IS_FRESH_SECONDS
-        return self._silence * (FRESH_PLATEAU_SILENCES if is_fresh else self._steady_silences)
+        if self._is_fresh(limit, now):
+            return self._silence * FRESH_PLATEAU_SILENCES
+        return self._silence * (PLATEAU_SILENCES if self._is_certain else UNSURE_PLATEAU_SILENCES)
+
+    def _is_fresh(self, limit: float, now: float) -> bool:
+        """Whether the limit has fallen so far just now that it is likely to come back."""
+        return limit < self._fallen_from / 2 and now - self._fallen_at < FALL_IS_FRESH_SECONDS
 
 
 def _within(least: float, value: float, most: float) -> float:

@@ -128,7 +128,8 @@ class Settler:
     def _put_off(self, page: _Page, action: Action, outcome: Outcome, now: datetime) -> None:
         """In doubt: nothing leaves for this person before a look tells what became of it."""
         job_id = outcome.job_id or IN_DOUBT
-        delay = DOUBT_SECONDS
+        # In doubt again and again, it was sent again and again: more and more rarely.
+        delay = max(DOUBT_SECONDS, self._delay_seconds(action.attempts)) if action.attempts else DOUBT_SECONDS
         if job_id != IN_DOUBT:
             # Not spread: all of a job's people are looked at with one question.
             delay = min(LONGEST_JOB_LOOK_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(action.attempts, 12))

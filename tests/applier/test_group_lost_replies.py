@@ -105,6 +105,17 @@ async def test_whatever_becomes_of_the_reply_about_a_group(new_world: NewWorld, 
     assert _sent(world) == sent
 
 
+@pytest.mark.parametrize("rule", ["rejected", "tolerated"])
+async def test_a_member_who_was_added_before_the_reply_was_lost_either_way(new_world: NewWorld, rule: str):
+    world = await _started(new_world, {"group_duplicates": rule})
+    world.simulator.faults.add(Fault("500_after", "team/groups/members/add", skip=1))
+    await _due(world)
+    await world.run()
+    await world.run_until_quiet()
+    assert {name: who for name, who in _groups(world).items() if name in DUE} == DUE
+    assert await world.open(State.PLANNED, State.SENDING, State.RETRY, State.FAILED) == []
+
+
 @pytest.mark.parametrize("kind", ["drop_before", "500_after"])
 async def test_a_group_that_is_deleted_by_a_job(new_world: NewWorld, kind: str):
     world = await _started(new_world, {"async_routes": ("team/groups/delete",), "async_polls": 3})

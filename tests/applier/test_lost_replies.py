@@ -257,6 +257,51 @@ async def test_a_job_is_waited_for_and_never_asked_for_again(new_world: NewWorld
     assert set(world.effects()["welcome_mails"].values()) == {1}
 
 
+@pytest.mark.parametrize("effect", ["launch", "completion"])
+@pytest.mark.parametrize("seconds", [0.0, 2.0, 200.0])  # at once, between two questions, between two passes
+async def test_a_job_whose_id_expires_before_it_has_ended(new_world: NewWorld, seconds: float, effect: str):
+    """What cannot be asked any more is read back: nothing is lost, nobody is invited or wiped twice."""
+    world = await new_world(**ONCE)
+    await world.settled("ann", "bob", "cid")
+    world.directory.delete(world.guids["ann"])
+    for number in range(20):
+        world.person(f"p{number}")
+    world.simulator.team.switch(**JOBS, async_polls=500, async_effect=effect, job_lifetime_seconds=seconds)
+    before = len(world.requests("add_v2"))
+    await world.run_until_quiet()
+    expired = [
+        one for one in world.simulator.team.timeline.exchanges() if b"invalid_async_job_id" in one.reply
+    ]
+    if (seconds, effect) != (
+        200.0,
+        "launch",
+    ):  # there the look at the end of the first pass has seen the effect
+        assert {one.route for one in expired} == {
+            "team/members/add/job_status/get_v2",
+            "team/members/remove/job_status/get",
+        }
+    assert await world.disagreements() == []
+    (asked,) = world.requests("add_v2")[before:]
+    assert len(asked["new_members"]) == 20
+    assert len(world.requests("remove")) == 1
+    assert world.states()["ann@example.test"] == "removed"
+    assert set(world.effects()["welcome_mails"].values()) == {1}
+    assert set(world.effects()["wipes"].values()) == {1}
+
+
+async def test_whoever_is_refused_by_jobs_that_never_say_so_is_asked_for_more_and_more_rarely(
+    new_world: NewWorld,
+):
+    """Nobody is there, and nothing says why: asking again is all that can be done, but not every few seconds."""
+    world = await new_world(switches={**JOBS, "job_lifetime_seconds": 0.0}, **ONCE)
+    world.person("p3")
+    world.simulator.team.other_team_emails.add(OTHER_TEAM)
+    for _ in range(12):
+        await world.run()
+        world.clock.turn(minutes=5)
+    assert 5 <= len(world.requests("add_v2")) <= 12
+
+
 async def test_a_person_with_a_job_under_way_is_not_decided_about(new_world: NewWorld):
     world = await new_world(**ONCE)
     await world.settled("bob", "cid")

@@ -318,6 +318,29 @@ def test_jobs_take_effect_when_they_are_told_to(bench, effect):
     assert table.effects.invitations == {"new@example.com": 1}
 
 
+@pytest.mark.parametrize("effect", ["launch", "completion"])
+@pytest.mark.parametrize("lifetime", [None, 60.0])
+def test_how_long_a_job_can_be_asked_after_is_a_switch(bench, effect, lifetime):
+    table = bench(
+        switches=Switches(
+            async_routes=("team/members/*",),
+            async_polls=2,
+            async_effect=effect,
+            job_lifetime_seconds=lifetime,
+        )
+    )
+    wanted = {"new_members": [{"member_email": "new@example.com"}]}
+    job = {"async_job_id": table.ok("team/members/add_v2", wanted)["async_job_id"]}
+    route = "team/members/add/job_status/get_v2"
+    assert table.ok(route, job)[".tag"] == "in_progress"
+    table.team.clock.advance(60)
+    if lifetime is None:
+        assert [table.ok(route, job)[".tag"] for _ in range(2)] == ["in_progress", "complete"]
+    else:
+        assert [table.tag(route, job) for _ in range(2)] == ["invalid_async_job_id"] * 2
+    assert table.effects.invitations == {"new@example.com": 1}
+
+
 def test_an_unclaimed_mapping(bench):
     assert bench(admin_mapping_known=False).tag("team/token/get_authenticated_admin") == "mapping_not_found"
     table = bench(members=(SeedMember("a@example.com"),))

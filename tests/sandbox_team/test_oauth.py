@@ -40,6 +40,24 @@ async def token(web, **form):
         return reply.status, await reply.json()
 
 
+@pytest.mark.parametrize(
+    ("reply", "first", "refreshed"),
+    [
+        ("known", {"scope", "uid", "team_id"}, set()),
+        ("more", {"scope", "uid", "team_id", "account_id", "id_token"}, {"scope", "account_id", "id_token"}),
+        ("fewer", set(), set()),
+    ],
+)
+async def test_which_fields_a_reply_has_is_a_switch(web, simulator, reply, first, refreshed):
+    simulator.team.switch(oauth_reply=reply)
+    always = {"access_token", "token_type", "expires_in"}
+    given = await code(web, code_challenge=CHALLENGE, code_challenge_method="S256")
+    status, body = await token(web, grant_type="authorization_code", code=given, code_verifier=VERIFIER)
+    assert (status, set(body)) == (200, always | first | {"refresh_token"})
+    status, fresh = await token(web, grant_type="refresh_token", refresh_token=body["refresh_token"])
+    assert (status, set(fresh)) == (200, always | refreshed)
+
+
 async def test_pkce(web, simulator):
     given = await code(web, code_challenge=CHALLENGE, code_challenge_method="S256", scope="members.read")
     exchange = {"grant_type": "authorization_code", "code": given}

@@ -58,9 +58,11 @@ class MadeUpDirectory:
 
     source = Source.DIRSYNC
 
-    def __init__(self, people: int) -> None:
+    def __init__(self, people: int, a_group: int = PEOPLE_A_GROUP) -> None:
+        """`a_group`: so many people are in each group."""
         self._people = people
-        self._groups = -(-people // PEOPLE_A_GROUP)
+        self._a_group = a_group
+        self._groups = -(-people // a_group)
         self._surnames: dict[str, str] = {}
         self._deltas: tuple[Delta, ...] = ()
         self._checkpoint = Checkpoint(
@@ -102,8 +104,8 @@ class MadeUpDirectory:
     async def read_members(self, group_guid: str) -> tuple[Target, ...]:
         if group_guid == ROOT:
             return tuple(Target(guid=f"{_GROUP}{one:012d}", dn="") for one in range(self._groups))
-        first = int(group_guid.rpartition("-")[2]) * PEOPLE_A_GROUP
-        last = min(first + PEOPLE_A_GROUP, self._people)
+        first = int(group_guid.rpartition("-")[2]) * self._a_group
+        last = min(first + self._a_group, self._people)
         return tuple(Target(guid=person_guid(one), dn="") for one in range(first, last))
 
     async def read_members_of(self, group_guids: Sequence[str]) -> Mapping[str, tuple[Target, ...]]:

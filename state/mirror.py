@@ -114,13 +114,6 @@ class Mirror:
             found.update((row["guid"], node_of(row)) for row in rows)
         return found
 
-    async def group_rids(self) -> dict[int, str]:
-        """RID → GUID of the mirrored groups, for memberships by primary group."""
-        rows = await self._database.fetch(
-            "SELECT guid, sid FROM node WHERE kind = 'group' AND sid <> '' AND live = 1"
-        )
-        return {int(row["sid"].rsplit("-", 1)[1]): row["guid"] for row in rows}
-
     async def listed_with_email(self, emails: Iterable[str]) -> dict[str, list[str]]:
         """For each lower-case e-mail the GUIDs of the living listed users that carry it, stable order."""
         found: dict[str, list[str]] = {}

@@ -32,13 +32,20 @@ class Nesting:
         ]
         self._touched: set[str] = set()  # groups that changed, or whose direct members did
         self._names: dict[str, str] = {}
+        self._rids: dict[int, str] = {}  # the last part of a group's SID → the group; it never changes
         self._opaque: set[str] = set()  # members that nobody could read yet: a person, or a group
         self._removals: list[Removal] = []
 
     def load(
-        self, nodes: Sequence[tuple[str, Kind, bool]], edges: Sequence[Edge], names: Mapping[str, str]
+        self,
+        nodes: Sequence[tuple[str, Kind, bool]],
+        edges: Sequence[Edge],
+        names: Mapping[str, str],
+        rids: Mapping[int, str] | None = None,
     ) -> None:
-        """Builds the graphs from the mirror; nobody counts as having entered or left by it."""
+        """Builds the graphs from the mirror; nobody counts as having entered or left by it. `names` by group; `rids`: which
+        group a `primaryGroupID` names.
+        """
         self._opaque |= {guid for guid, kind, _ in nodes if kind is Kind.OTHER}
         for graph in self._graphs:
             for guid, kind, live in nodes:
@@ -47,6 +54,7 @@ class Nesting:
                 graph.add_edge(edge.parent, edge.child, primary=edge.primary)
             graph.take_changes()
         self._names.update(names)
+        self._rids.update(rids or {})
         self._removals.clear()
         self._touched.clear()
 
@@ -56,12 +64,19 @@ class Nesting:
     def name(self, guid: str) -> str:
         return self._names.get(guid, guid)
 
-    def set_node(self, guid: str, kind: Kind, *, live: bool, name: str = "") -> None:
+    def group_with_rid(self, rid: int | None) -> str | None:
+        """The living group that the `primaryGroupID` of its members names, where we know one."""
+        guid = None if rid is None else self._rids.get(rid)
+        return guid if guid is not None and self.scope.is_live(guid) else None
+
+    def set_node(self, guid: str, kind: Kind, *, live: bool, name: str = "", rid: int | None = None) -> None:
         if kind in (Kind.GROUP, Kind.OTHER) or self.scope.kind_of(guid) in (Kind.GROUP, Kind.OTHER):
             self._touched.add(guid)
         if kind is Kind.GROUP:
             if name:
                 self._names[guid] = name
+            if rid is not None:
+                self._rids[rid] = guid
             if not live and self.scope.is_live(guid):
                 self._removals.append(Removal(guid, f"group {self.name(guid)} was deleted"))
         (self._opaque.add if kind is Kind.OTHER else self._opaque.discard)(guid)

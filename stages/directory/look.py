@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline.core.nesting import Nesting
 from pipeline.errors import ConfigurationError, DirectoryError
@@ -30,7 +30,6 @@ class Look:
         self._nesting = nesting
         self._protected = protected
         self._sight = Sight(domain=domain)
-        self._rids: Mapping[int, str] = {}
 
     async def at(self, deltas: Sequence[Delta]) -> Sight:
         """DirectoryError where a group can't be read; ConfigurationError where the exclusion group was deleted."""
@@ -51,14 +50,13 @@ class Look:
         alive = {delta.guid for delta in known} - dead
         entries = dict(await self._directory.read_entries([*alive, *(delta.guid for delta in strangers)]))
         async with self._journal.reading():
-            self._rids = await self._journal.mirror.group_rids()
             sight.old = await self._journal.mirror.nodes([*alive, *dead])
         # The members of these are read anyway.
         told = {delta.guid for delta in known if delta.members_unknown}
         for delta in strangers:
             entry = entries.pop(delta.guid, None)
             if entry is not None and (
-                (entry.kind is Kind.USER and entry.primary_group_rid in self._rids)
+                (entry.kind is Kind.USER and nesting.group_with_rid(entry.primary_group_rid) is not None)
                 or await self._is_held(delta, told)
             ):
                 entries[delta.guid] = entry
@@ -124,8 +122,8 @@ class Look:
             await self._look_at_holders(delta)
         if entry.kind is Kind.USER:
             # Against the edges, not against the entry of before: a group that was read while they were dead lacks theirs.
-            rid = entry.primary_group_rid
-            now = {self._rids[rid]} if rid is not None and rid in self._rids else set()
+            primary = nesting.group_with_rid(entry.primary_group_rid)
+            now = set() if primary is None else {primary}
             before = nesting.scope.parents(delta.guid, primary=True)
             sight.added += [Edge(group, delta.guid, primary=True) for group in now - before]
             sight.removed += [Edge(group, delta.guid, primary=True) for group in before - now]

@@ -27,7 +27,7 @@ from stages.directory.sight import (
     stub_of,
     unreadable_note,
 )
-from stages.directory.walk import walk
+from stages.directory.walk import rid_of, rids_of, walk
 
 CHECKPOINT_REFRESH = timedelta(minutes=1)
 """An empty poll writes nothing, except that the checkpoint's age stays known."""
@@ -135,7 +135,8 @@ class Poller:
         async with self._journal.reading():
             nodes, edges = await self._journal.mirror.graph()
             groups = await self._journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
-        nesting.load(nodes, edges, {guid: node.entry.name for guid, node in groups.items()})
+        names = {guid: node.entry.name for guid, node in groups.items()}
+        nesting.load(nodes, edges, names, rids_of(node.entry for node in groups.values()))
         self._nesting = nesting
         self._is_ahead = False
 
@@ -177,7 +178,7 @@ class Poller:
         for guid in sight.dead:
             nesting.set_node(guid, nesting.scope.kind_of(guid) or Kind.OTHER, live=False)
         for entry in sight.all_entries():
-            nesting.set_node(entry.guid, entry.kind, live=True, name=entry.name)
+            nesting.set_node(entry.guid, entry.kind, live=True, name=entry.name, rid=rid_of(entry))
         # Additions first: a person who changes groups within one poll has not left in between.
         for edge in sight.added:
             nesting.add(edge)
@@ -277,6 +278,7 @@ class Poller:
             ],
             walked.edges,
             {entry.guid: entry.name for entry in entries if entry.kind is Kind.GROUP},
+            rids_of(entries),
         )
         demand_protection(nesting)
         listed = set(nesting.scope.listed_users())

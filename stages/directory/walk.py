@@ -88,3 +88,9 @@ def rid_of(group: Entry) -> int | None:
     """The last part of the SID: what `primaryGroupID` of its primary members names."""
     tail = group.sid.rsplit("-", 1)[-1]
     return int(tail) if tail.isdigit() else None
+
+
+def rids_of(entries: Iterable[Entry]) -> dict[int, str]:
+    """Which group a `primaryGroupID` names."""
+    groups = (entry for entry in entries if entry.kind is Kind.GROUP)
+    return {rid: group.guid for group in groups if (rid := rid_of(group)) is not None}

@@ -50,10 +50,12 @@ class Counted:
 
 
 @asynccontextmanager
-async def warm(folder: Path, people: int) -> AsyncIterator[tuple[Assembly, Journal, made_up.MadeUpDirectory]]:
+async def warm(
+    folder: Path, people: int, a_group: int = made_up.PEOPLE_A_GROUP
+) -> AsyncIterator[tuple[Assembly, Journal, made_up.MadeUpDirectory]]:
     """Everybody is known, linked and as wanted; the next pass is a full comparison of the Dropbox side."""
     folder.mkdir()
-    directory, team = made_up.MadeUpDirectory(people), made_up.MadeUpTeam(people)
+    directory, team = made_up.MadeUpDirectory(people, a_group), made_up.MadeUpTeam(people)
     async with made_up.connector(folder, directory, team) as (assembly, journal):
         assert (await assembly.engine.run()).code == 0
         await made_up.forget_comparison(journal)
@@ -96,7 +98,8 @@ async def test_an_idle_look_costs_the_same_at_any_size(tmp_path: Path) -> None:
 async def test_what_a_change_costs_hardly_depends_on_the_size(tmp_path: Path) -> None:
     found = []
     for people in (FEW, MANY):
-        async with warm(tmp_path / str(people), people) as (assembly, journal, directory):
+        # In many small groups: neither how many people there are nor how many groups must matter.
+        async with warm(tmp_path / str(people), people, 4) as (assembly, journal, directory):
             await assembly.engine.run()
             counted = Counted()
             await counted.watch(journal)

@@ -44,6 +44,18 @@ def test_membership_by_primary_group_counts_beside_an_explicit_one() -> None:
     assert not nesting.scope.is_listed("ann")
 
 
+def test_the_group_that_a_primary_group_id_names_is_known_while_it_lives() -> None:
+    nesting = build(("root", "staff"))
+    assert nesting.group_with_rid(513) is None
+    nesting.set_node("staff", Kind.GROUP, live=True, rid=513)
+    nesting.set_node("ann", Kind.USER, live=True, rid=1104)
+    assert nesting.group_with_rid(513) == "staff"
+    assert nesting.group_with_rid(1104) is None
+    assert nesting.group_with_rid(None) is None
+    nesting.set_node("staff", Kind.GROUP, live=False)
+    assert nesting.group_with_rid(513) is None
+
+
 def test_circles_are_legal_and_do_not_hold_each_other_up() -> None:
     nesting = build(("root", "a"), ("a", "b"), ("b", "a"), ("b", "ann"))
     nesting.remove(Edge("root", "a"))

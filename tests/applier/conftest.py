@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.team import Switches
-from tests.applier.world import World
+from tests.applier.world import HurriedClock, World
 
 
 @pytest.fixture
@@ -51,11 +51,14 @@ async def new_world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Callabl
         switches: dict[str, Any] | None = None,
         seats: int = 1000,
         team: dict[str, Any] | None = None,
+        clock: HurriedClock | None = None,
         **config: Any,
     ) -> World:
         folder = tmp_path / f"world{len(worlds)}"
         folder.mkdir()
-        world = World(folder, config, Switches(**(switches or {})), seats, team or {})
+        world = World(
+            folder, config, Switches(**(switches or {})), seats, team or {}, clock or HurriedClock()
+        )
         await world.simulator.start()
         worlds.append(world)
         return world

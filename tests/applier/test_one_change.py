@@ -1,0 +1,112 @@
+"""What one change costs Dropbox in a `watch` that has nothing else to do: three requests, whatever the change is.
+
+The team is asked how it is, the person is read, the write is sent; never a write without the read before it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from pipeline.app.compose import Assembly
+from pipeline.model import State
+from tests.applier.world import HurriedClock, World
+
+pytestmark = pytest.mark.anyio
+
+NewWorld = Callable[..., Awaitable[World]]
+
+
+class HeldClock(HurriedClock):
+    """Who waits for a second or more waits until the test turns the time; the pace's moments go by as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turned = anyio.Event()
+
+    def turn(self, **span: float) -> None:
+        super().turn(**span)
+        self._turned.set()
+        self._turned = anyio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds < 1:
+            await super().sleep(seconds)
+            return
+        until = self.monotonic() + seconds
+        while self.monotonic() < until:
+            await self._turned.wait()
+
+
+@asynccontextmanager
+async def _watching(world: World) -> AsyncIterator[Assembly]:
+    async def wait_for_change(seconds: float) -> bool:
+        await world.clock.sleep(seconds)
+        return False
+
+    async def on_ready() -> None:
+        ready.set()
+
+    ready, stop = anyio.Event(), anyio.Event()
+    async with world.process() as assembly, anyio.create_task_group() as tasks:
+
+        async def work() -> None:
+            await assembly.engine.watch(
+                poll_seconds=5, wait_for_change=wait_for_change, on_ready=on_ready, stop=stop
+            )
+
+        tasks.start_soon(work)
+        with anyio.fail_after(60):
+            await ready.wait()
+        yield assembly
+        stop.set()
+
+
+async def _look(world: World, assembly: Assembly, **span: float) -> list[str]:
+    """So much time passes, the directory is looked at, and the watch is quiet again: the requests of it, in order.
+
+    The event log is read by a timer of its own, whether anything changes or not.
+    """
+    before = len(world.simulator.team.timeline.exchanges())
+    world.clock.turn(**span)
+    assembly.engine.nudge()
+    with anyio.fail_after(60):
+        for _ in range(5):
+            await assembly.engine.quiet()
+            await anyio.sleep(0)
+    routes = [one.route for one in world.simulator.team.timeline.exchanges()[before:]]
+    return [route for route in routes if not route.startswith("team_log/")]
+
+
+GREETING, READ = "team/get_info", "team/members/get_info_v2"
+
+
+async def test_one_change_in_a_watch_costs_three_requests(new_world: NewWorld):
+    world = await new_world(users={"leave_settle_seconds": 0}, clock=HeldClock())
+    await world.settled("ann", "ben", "cid", "dan", "eva", "fay", "gus", "hal")
+    world.directory.disable(world.guids["fay"])
+    await world.run(full=True)
+    directory, guids = world.directory, world.guids
+    changes: dict[str, tuple[Callable[[], object], str]] = {
+        "a new name": (lambda: directory.modify(guids["ann"], surname="Lee"), "set_profile_v2"),
+        "a new e-mail": (lambda: directory.modify(guids["ben"], mail="b.lee@example.test"), "set_profile_v2"),
+        "somebody new": (lambda: world.person("zoe"), "add_v2"),
+        "disabled": (lambda: directory.disable(guids["cid"]), "suspend"),
+        "enabled again": (lambda: directory.enable(guids["fay"]), "unsuspend"),
+        "out of the group": (lambda: directory.remove_member(world.group, guids["dan"]), "suspend"),
+        "deleted": (lambda: directory.delete(guids["eva"]), "remove"),
+    }
+    found: dict[str, list[str]] = {}
+    async with _watching(world) as assembly:
+        await _look(world, assembly, seconds=31)  # what the event log still tells of the time before
+        assert await _look(world, assembly, seconds=5) == [], "a look that finds nothing"
+        for name, (change, _) in changes.items():
+            change()
+            found[name] = await _look(world, assembly, seconds=5)
+        assert await _look(world, assembly, seconds=31) == [], (
+            "the event log tells of nothing but our own writes"
+        )
+    assert found == {name: [GREETING, READ, f"team/members/{route}"] for name, (_, route) in changes.items()}
+    assert await world.disagreements() == []
+    assert await world.open(State.PLANNED, State.SENDING, State.RETRY, State.FAILED) == []

@@ -106,7 +106,9 @@ class Transport:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(ssl=self._tls(), limit=self._options.max_concurrency + 1)
+            # A sandbox in plain http needs no trust; reading the system's takes longer than all else here.
+            tls = self._tls() if self._options.base_url.startswith("https:") else True
+            connector = aiohttp.TCPConnector(ssl=tls, limit=self._options.max_concurrency + 1)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

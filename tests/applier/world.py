@@ -26,6 +26,7 @@ from sandbox.team.faults import Fault
 from stages.directory.memory import MemoryDirectory
 from state.journal import Journal
 from state.outbox import Outbox
+from tests.pipeline.world import without_waiting
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ADMIN = "admin@example.test"
@@ -117,9 +118,8 @@ class World:
     async def process(self) -> AsyncIterator[Assembly]:
         """A process of its own: its journal connection, its client, its engine."""
         settings = self.settings()
-        journal = await Journal.open(self.folder / "journal.db")
-        # Only the process dies here, never the power: no need to wait for the disk.
-        await journal.database._connection.execute("PRAGMA synchronous = OFF")
+        with without_waiting():
+            journal = await Journal.open(self.folder / "journal.db")
         assembly = assemble(
             settings,
             journal,
@@ -155,7 +155,8 @@ class World:
 
     @asynccontextmanager
     async def journal(self) -> AsyncIterator[Journal]:
-        journal = await Journal.open(self.folder / "journal.db", read_only=True)
+        with without_waiting():
+            journal = await Journal.open(self.folder / "journal.db", read_only=True)
         try:
             async with journal.reading():
                 yield journal

@@ -200,6 +200,13 @@ class MemoryDomain:
         self._happen(guid, "isdeleted", "name", "lastknownparent")
         return guid
 
+    def delete_unit(self, ou: str) -> None:
+        """Everything below at once, as a tree delete does."""
+        container = self._container(ou)
+        for guid, found in list(self.objects.items()):
+            if not found.deleted and self.dn(guid).endswith(f",{container}"):
+                self.delete(guid)
+
     def restore(self, guid: str, **values: str | datetime | None) -> str:
         found = self.objects[guid]
         if not found.deleted:

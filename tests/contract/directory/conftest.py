@@ -165,6 +165,9 @@ class SambaWorld(World):
     def modify(self, guid: str, **fields: object) -> None:
         self.admin.modify(guid, **{_LDAP_NAMES[name]: value for name, value in fields.items()})
 
+    def delete_unit(self, ou: str) -> None:
+        self.admin.delete(str(self.admin.container(ou)), tree=True)
+
     def rename_account(self, guid: str, account: str) -> None:
         self.admin.modify(guid, sAMAccountName=account)
 
@@ -245,6 +248,9 @@ class WindowsWorld(World):
 
     def modify(self, guid: str, **fields: object) -> None:
         self.admin.modify(guid, **{_LDAP_NAMES[name]: value for name, value in fields.items()})
+
+    def delete_unit(self, ou: str) -> None:
+        self.admin.delete(str(self.admin.container(ou).guid), tree=True)
 
     def rename_account(self, guid: str, account: str) -> None:
         self.admin.modify(guid, sAMAccountName=account)

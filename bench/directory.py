@@ -29,6 +29,7 @@ from sandbox.samba import SambaDomain, missing_for_samba
 from sandbox.samba_admin import DomainAdministrator
 from stages.directory.ldap import LdapDirectory, SystemClock
 from stages.directory.line import Line
+from stages.directory.messages import MessageReader
 from stages.directory.options import DirectoryOptions
 from stages.directory.poller import Poller, PollOptions
 from stages.directory.walk import walk
@@ -39,6 +40,8 @@ SIZES, LARGE = (1_000, 10_000), 100_000
 PEOPLE_A_GROUP = 50
 LOADS, EMPTY_POLLS, CHANGES = 3, 21, 11
 MOST_OF_PYTHON_LDAP, MOST_OF_LDAP3 = "<= 2 x its time", "<= 1/3 of its memory"
+MOST_OF_SMALL = "<= 1.5 x"
+WEIGHTS, WEIGHED = frozenset({"entries", "KB received"}), frozenset({"full read", "one change"})
 SYNC_GROUP = "Bench"
 
 Sample = dict[str, float]
@@ -59,7 +62,7 @@ def _figures(size: int, found: dict[str, float], base: dict[str, float]) -> Iter
     """Each beside a peer's where there is one, else beside the same of the smallest size (`base`; empty for that one)."""
     for name, value in found.items():
         what, unit = name.rsplit(", ", 1)
-        if what.startswith("by "):
+        if what.startswith("by ") or (unit in WEIGHTS and what not in WEIGHED):
             continue
         peer = _peer_of(what).get(unit, "")
         other = found.get(f"by {peer}, {unit}", 0.0)
@@ -72,6 +75,16 @@ def _figures(size: int, found: dict[str, float], base: dict[str, float]) -> Iter
             ratio=value / (other or base.get(name) or 1.0) if beside else 0.0,
             goal=_goal(what, unit, size),
             note=_NOTES.get(what, ""),
+        )
+    for unit, name in (("entries", "entries"), ("KB received", "bytes"), ("ms of our CPU", "our CPU")):
+        all_of_it, one = found[f"full read, {unit}"], found[f"one change, {unit}"]
+        yield Figure(
+            name=f"one change against a full read, {name}, {size:,} people",
+            value=all_of_it / one,
+            unit="times less",
+            beside=f"{all_of_it:,.4g} and {one:,.4g} {unit}",
+            goal=">= 1,000" if size == LARGE else "",
+            note="what reading everybody takes divided by what one person's change takes, the directory side of both; same run",
         )
 
 
@@ -89,12 +102,16 @@ def _peer_of(what: str) -> dict[str, str]:
     """Whose measurement a figure of ours stands beside, by unit."""
     if what != "full read":
         return {}
-    return {"ms": PYTHON_LDAP, "ms of CPU": PYTHON_LDAP, "MB at its peak": LDAP3}
+    return {"ms": PYTHON_LDAP, "ms of our CPU": PYTHON_LDAP, "MB at its peak": LDAP3}
 
 
 def _goal(what: str, unit: str, size: int) -> str:
     if what == "empty poll" and unit == "LDAP requests":
         return "1"
+    if what == "empty poll" and unit in {"ms", "ms of our CPU"} and size > SIZES[0]:
+        return MOST_OF_SMALL
+    if what in {"one change", "one leaver"} and unit == "LDAP requests":
+        return "<= 5"
     if what == "first load" and unit == "MB at its peak" and size == LARGE:
         return "< 300"
     if what == "full read" and size == LARGE:
@@ -178,17 +195,44 @@ def _child(facts: DomainFacts, journal: Path, what: str) -> Sample:
 
 
 class _Counter:
-    """Counts what leaves: every search of every connection."""
+    """Counts every search of every connection, and what comes in answer."""
 
     def __init__(self) -> None:
-        self.requests = 0
-        search = Line.search_blocking
+        self.requests = self.entries = self.bytes = 0
+        search, feed = Line.search_blocking, MessageReader.feed
 
         def counted(line: Line, request: Any) -> Any:
             self.requests += 1
-            return search(line, request)
+            answer = search(line, request)
+            self.entries += len(answer.entries)
+            return answer
+
+        def weighed(reader: MessageReader, data: bytes) -> Any:
+            self.bytes += len(data)
+            return feed(reader, data)
 
         Line.search_blocking = counted  # type: ignore[method-assign, assignment]
+        MessageReader.feed = weighed  # type: ignore[method-assign]
+        self._before = self._now()
+
+    def start(self) -> None:
+        self._before = self._now()
+
+    def sample(self, what: str) -> Sample:
+        """What came since `start`."""
+        requests, entries, received, wall, cpu = (
+            now - before for now, before in zip(self._now(), self._before, strict=True)
+        )
+        return {
+            f"{what}, LDAP requests": requests,
+            f"{what}, entries": entries,
+            f"{what}, KB received": received / 1000,
+            f"{what}, ms": wall * 1000,
+            f"{what}, ms of our CPU": cpu * 1000,
+        }
+
+    def _now(self) -> tuple[float, ...]:
+        return self.requests, self.entries, self.bytes, time.perf_counter(), time.process_time()
 
 
 async def _run(order: dict[str, str]) -> Sample:
@@ -207,7 +251,7 @@ async def _run(order: dict[str, str]) -> Sample:
     poller = Poller(directory, journal, SystemClock(), PollOptions(sync_group=SYNC_GROUP))
     try:
         if order["what"] == "read":
-            return await _read(directory)
+            return await _read(directory, counter)
         if order["what"] == "load":
             sample = await _timed(poller, counter, "first load")
             async with journal.reading():
@@ -243,15 +287,14 @@ async def _run(order: dict[str, str]) -> Sample:
         await directory.close()
 
 
-async def _read(directory: LdapDirectory) -> Sample:
-    wall, cpu = time.perf_counter(), time.process_time()
+async def _read(directory: LdapDirectory, counter: _Counter) -> Sample:
+    counter.start()
     root = await directory.find_group(SYNC_GROUP)
     target = Target(guid=root.guid, dn=root.dn)
     walked = await walk(directory, [target], known=lambda _: False, was_group=lambda _: False)
     kinds = Counter(entry.kind for entry in walked.entries.values())
     return {
-        "full read, ms": (time.perf_counter() - wall) * 1000,
-        "full read, ms of CPU": (time.process_time() - cpu) * 1000,
+        **counter.sample("full read"),
         "full read, MB at its peak": machine.peak_megabytes(),
         "people": kinds[Kind.USER],
         "groups": kinds[Kind.GROUP],
@@ -269,13 +312,9 @@ async def _medians(
 
 
 async def _timed(poller: Poller, counter: _Counter, what: str) -> Sample:
-    requests, wall, cpu = counter.requests, time.perf_counter(), time.process_time()
+    counter.start()
     await poller.poll()
-    return {
-        f"{what}, LDAP requests": counter.requests - requests,
-        f"{what}, ms": (time.perf_counter() - wall) * 1000,
-        f"{what}, ms of our CPU": (time.process_time() - cpu) * 1000,
-    }
+    return counter.sample(what)
 
 
 if __name__ == "__main__":

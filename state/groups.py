@@ -77,6 +77,13 @@ class Groups:
         rows = await self._database.fetch("SELECT * FROM team_group ORDER BY group_id")
         return {row["group_id"]: _group_of(row) for row in rows}
 
+    async def memberships(self) -> dict[str, set[str]]:
+        """By the Dropbox group's id, those of linked groups only."""
+        found: dict[str, set[str]] = {}
+        for group_id, member_id in await self._database.fetch("SELECT group_id, member_id FROM membership"):
+            found.setdefault(group_id, set()).add(member_id)
+        return found
+
     # --- links
 
     async def links(self) -> dict[str, GroupLink]:

@@ -141,6 +141,10 @@ class Journal:
     async def last_seq(self) -> int:
         return int(await self.database.value("SELECT coalesce(max(seq), 0) FROM log") or 0)
 
+    async def last_at(self) -> datetime | None:
+        """When the newest line of the change log was written."""
+        return moment(await self.database.value("SELECT at FROM log ORDER BY seq DESC LIMIT 1"))
+
     # --- dirty marks
 
     async def mark_dirty(self, guids: Iterable[str], cause: str, seen_at: datetime) -> None:

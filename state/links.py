@@ -92,6 +92,12 @@ class Members:
             "DELETE FROM member WHERE member_id = ?", ((one,) for one in member_ids)
         )
 
+    async def all(self) -> list[Member]:
+        """The whole team as last told, unmanaged members included."""
+        return [
+            member_of(row) for row in await self._database.fetch("SELECT * FROM member ORDER BY member_id")
+        ]
+
     async def by_id(self, member_ids: Iterable[str]) -> dict[str, Member]:
         return {row["member_id"]: member_of(row) for row in await self._select("member_id", member_ids)}
 

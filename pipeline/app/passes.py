@@ -14,6 +14,7 @@ import anyio
 from config.settings import Settings
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
+from pipeline.app.recorded import recorded
 from pipeline.app.report import PassSummary
 from pipeline.app.selected import plan_digest
 from pipeline.core.plan import NoteKind, label_of
@@ -76,18 +77,29 @@ async def simulate(
     full: bool,
     outside: Outside | None = None,
     observe: compose.Observe | None = None,
+    from_journal: bool = False,
 ) -> Simulated:
-    """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal."""
+    """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal.
+
+    `from_journal`: neither side is asked, both are as the journal last saw them. ControlError where it saw none.
+    """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ad-connector-")))
         copy = folder / "copy.db"
         await _copy(settings.journal.path, copy)
         journal = await Journal.open(copy)
         stack.push_async_callback(journal.close)
+        clock: Clock | None = None
+        if from_journal:
+            found = await recorded(settings, journal)
+            settings, clock = found.settings, found.clock
+            outside = Outside(directory=found.directory, team=found.team)
         assembly = await stack.enter_async_context(
-            assembled(settings, journal, simulated=True, outside=outside or Outside(), observe=observe)
+            assembled(
+                settings, journal, simulated=True, outside=outside or Outside(), clock=clock, observe=observe
+            )
         )
-        summary = await assembly.engine.run(full=full)
+        summary = await assembly.engine.run(full=full or from_journal)
         async with journal.reading():
             actions = [
                 one for one in await journal.outbox.done_since(summary.started) if one.state is State.DONE

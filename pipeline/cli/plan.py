@@ -35,12 +35,18 @@ def register(app: typer.Typer) -> None:
         form: Annotated[Format, typer.Option("--format", help="table, json, csv or html")] = Format.TABLE,
         out: Annotated[Path | None, typer.Option("--out", help="write it to this file")] = None,
         full: Annotated[bool, typer.Option("--full", help="read everything afresh")] = False,
+        from_journal: Annotated[
+            bool,
+            typer.Option(
+                "--recorded", help="ask neither side: decide from what the journal last saw of both"
+            ),
+        ] = False,
     ) -> None:
         """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
 
         async def body(settings: Settings) -> int:
             with progress("reading both sides and deciding") as note:
-                result = await passes.simulate(settings, full=full, observe=note)
+                result = await passes.simulate(settings, full=full, observe=note, from_journal=from_journal)
             text = _render(result.plan, form, wide=out is not None)
             if out is None:
                 typer.echo(text)

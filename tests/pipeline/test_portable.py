@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.app.explanation import explain
+from pipeline.app.passes import simulate
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.reversal import replay
 from pipeline.app.vocabulary import own_words
@@ -208,3 +209,46 @@ async def test_an_import_never_replaces_a_journal(world: World) -> None:
     lines = await _exported(world.journal_path, None)
     with pytest.raises(JournalError, match="exists"):
         await import_whole(lines, world.journal_path)
+
+
+async def test_a_pass_is_reproduced_from_an_imported_journal_without_directory_and_team(
+    new_world: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a plan would do here it says there about the pseudonyms: nobody is asked, no name of the configuration fits."""
+    world = await _history(new_world)
+    for name in ("fennimore7", "fennimore8"):
+        [node] = await _find(world, name)
+        world.directory.modify(node.entry.guid, surname=f"Married-{name}")
+    [disabled] = await _find(world, "fennimore9")
+    world.directory.disable(disabled.entry.guid)
+    pseudonyms, target = _pseudonyms(), tmp_path / "elsewhere" / "journal.db"
+    target.parent.mkdir()
+    # The directory is read, and the process ends before it decides: what the next pass would do lies in the journal.
+    async with world.open() as assembly:
+        await assembly.parts.poller.poll()
+    here = (await world.simulate(monkeypatch, full=True)).plan
+    monkeypatch.undo()
+    await import_whole(await _exported(world.journal_path, pseudonyms), target)
+    settings = world.settings()
+    users = settings.users.model_copy(update={"sync_group": "unknown there", "exclude_group": ""})
+    journal = settings.journal.model_copy(update={"path": target})
+    there = (
+        await simulate(
+            settings.model_copy(update={"users": users, "journal": journal}), full=False, from_journal=True
+        )
+    ).plan
+    assert len(here["actions"]) + len(here["held"]) >= 3
+    assert there["summary"] == here["summary"]
+    assert there["exit_code"] == here["exit_code"]
+
+    def told(plan: Json, guid: Callable[[str], str]) -> list[tuple[str, str]]:
+        return sorted((row["action"], guid(row["guid"])) for row in plan["actions"])
+
+    assert told(there, str) == told(here, pseudonyms.guid)
+    assert [(one["kind"], one["count"], told(one, str)) for one in there["held"]] == [
+        (one["kind"], one["count"], told(one, pseudonyms.guid)) for one in here["held"]
+    ]
+    assert {row["guid"] for row in there["skipped"]} == {
+        pseudonyms.guid(row["guid"]) for row in here["skipped"]
+    }
+    assert [name for name in PLANTED if name.casefold() in json.dumps(there).casefold()] == []

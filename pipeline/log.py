@@ -37,6 +37,7 @@ __all__ = [
     "log_actions",
     "logger",
     "register_secret",
+    "shown_by",
 ]
 
 
@@ -84,6 +85,7 @@ class LogOptions:
 
 
 _pass_id: ContextVar[int | None] = ContextVar("pass_id", default=None)
+_screen: ContextVar[Callable[[str], None] | None] = ContextVar("screen", default=None)
 
 _NEEDS_QUOTES = re.compile('[ "=]')
 _OUTCOME_LEVELS = {"failed": "error", "retry": "warning", "held": "warning", "stale": "warning"}
@@ -110,6 +112,14 @@ class _Bridge(logging.Handler):
 
 
 class _Stream(logging.StreamHandler[TextIO]):
+    def emit(self, record: logging.LogRecord) -> None:
+        screen = _screen.get()
+        if screen is None:
+            super().emit(record)
+            return
+        with suppress(OSError, ValueError):  # as below
+            screen(self.format(record))
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Standard error is gone (a closed pipe): there is nobody left to tell."""
 
@@ -263,6 +273,16 @@ def in_pass(pass_id: int) -> Iterator[None]:
         yield
     finally:
         _pass_id.reset(token)
+
+
+@contextmanager
+def shown_by(screen: Callable[[str], None]) -> Iterator[None]:
+    """Inside, in tasks started inside too, `screen` is given the lines that standard error would get. The file gets its own."""
+    token = _screen.set(screen)
+    try:
+        yield
+    finally:
+        _screen.reset(token)
 
 
 def log_action(person: str, action: str, outcome: str, reason: str, **more: Any) -> None:

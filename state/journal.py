@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.core.plan import Note, NoteKind
 from pipeline.model import ActionKind, Json, PassRecord, Profile
+from pipeline.progress import Phase, tell
 from pipeline.records import Dirty, Node, Pin
 from state.alerts import Alerts
 from state.chronology import bring_to_now
@@ -303,6 +304,7 @@ class Journal:
             if not lines:
                 return
             after = lines[-1]["seq"]
+            tell(Phase.LINES, after)
 
 
 def link_of_chain(before: str, line: Sequence[Any]) -> str:

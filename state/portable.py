@@ -18,6 +18,7 @@ from pipeline.core.mapping import clean_email
 from pipeline.core.pseudonyms import Pseudonyms
 from pipeline.errors import JournalError
 from pipeline.model import Json
+from pipeline.progress import Phase, tell
 from state.database import Database, dump, migrations
 from state.journal import Journal, link_of_chain
 
@@ -53,6 +54,8 @@ _KEPT = frozenset(
         ("log", "action"),
     }
 )
+TOLD_EVERY = 500
+"""So many rows are one step of the progress that is told."""
 _KEPT_FACTS = ("rules", "sees_tombstones")
 _LOST_FACTS = (
     "chain_base",
@@ -84,6 +87,8 @@ async def export_whole(journal: Journal, pseudonyms: Pseudonyms | None = None) -
                         if content is not None:
                             yield {"table": table, "row": content}
                             rows += 1
+                            if not rows % TOLD_EVERY:
+                                tell(Phase.ROWS, rows)
             yield {"end": rows}
         finally:
             await database.execute("ROLLBACK")
@@ -229,6 +234,8 @@ async def _fill(journal: Journal, lines: Iterator[Json], operation: str) -> Json
                 ended = line["end"] == rows
                 break
             await writer.take(line, operation)
+            if not rows % TOLD_EVERY:
+                tell(Phase.ROWS, rows)
         await writer.flush()
         if not ended:
             raise _not_ours(operation, "it broke off before its end")

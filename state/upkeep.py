@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pipeline.core.scope import ScopeGraph
 from pipeline.model import State
+from pipeline.progress import Phase, tell
 from state.database import stamp
 from state.journal import Journal, link_of_chain
 
@@ -58,7 +59,10 @@ async def _verify_chain(journal: Journal) -> list[Fault]:
     async with journal.reading():
         chain = await journal.get("chain_base") or ""
         expected = int(await journal.get("chain_base_seq") or 0) + 1
+    async with journal.reading():
+        last = await journal.last_seq()
     while True:
+        tell(Phase.LINES, expected - 1, last)
         async with journal.reading():
             rows = await journal.database.fetch(
                 "SELECT seq, at, kind, guid, email, action, state, cause, pass_id, detail, chain FROM log "

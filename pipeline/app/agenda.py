@@ -10,6 +10,7 @@ from pipeline.app.report import PassState
 from pipeline.core.plan import NoteKind
 from pipeline.errors import ScopeEmpty
 from pipeline.model import State, WaitFor
+from pipeline.progress import Phase, tell
 from pipeline.records import Node
 
 RETRY_PATIENCE_SECONDS = 30.0
@@ -46,6 +47,7 @@ class Agenda:
         moments += [action.due for action in retries if action.due is not None and action.due <= patience]
         if not moments:
             return None
+        tell(Phase.WAITING)
         return max(0.0, (max(moments) - now).total_seconds() + 0.001)
 
     def _settled_at(self, node: Node) -> datetime:

@@ -76,7 +76,6 @@ async def simulate(
     *,
     full: bool,
     outside: Outside | None = None,
-    observe: compose.Observe | None = None,
     from_journal: bool = False,
 ) -> Simulated:
     """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal.
@@ -95,9 +94,7 @@ async def simulate(
             settings, clock = found.settings, found.clock
             outside = Outside(directory=found.directory, team=found.team)
         assembly = await stack.enter_async_context(
-            assembled(
-                settings, journal, simulated=True, outside=outside or Outside(), clock=clock, observe=observe
-            )
+            assembled(settings, journal, simulated=True, outside=outside or Outside(), clock=clock)
         )
         summary = await assembly.engine.run(full=full or from_journal)
         async with journal.reading():

@@ -13,6 +13,7 @@ from pipeline.core.group_values import DirectoryGroup, GroupContent
 from pipeline.core.nesting import Nesting
 from pipeline.errors import ControlError
 from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, Profile
+from pipeline.progress import Phase, tell
 from pipeline.records import Pin
 from stages.groups.planner import GroupPlanner
 from stages.people.planner import Planner
@@ -191,6 +192,7 @@ async def replay(
         if not lines:
             break
         after = lines[-1]["seq"]
+        tell(Phase.LINES, after, last)
         for line in lines:
             if line["kind"] in ("delta", "action", "link") and line["guid"]:
                 people.setdefault(line["guid"], []).append(line["seq"])

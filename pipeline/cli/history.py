@@ -16,9 +16,11 @@ from config.settings import Settings
 from pipeline.app.renderings import plain_cell
 from pipeline.cli import standby, transfer
 from pipeline.cli.approve import asked
+from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
 from pipeline.model import Json
+from pipeline.progress import Phase
 from state import upkeep
 from state.journal import Journal
 
@@ -108,19 +110,21 @@ def register(app: typer.Typer) -> None:
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 if whole:
-                    await transfer.write_whole(
-                        journal, settings.external_id.format, sys.stdout, pseudonymised=pseudonyms
-                    )
+                    with bars(Phase.ROWS, prints=True):
+                        await transfer.write_whole(
+                            journal, settings.external_id.format, sys.stdout, pseudonymised=pseudonyms
+                        )
                     return 0
                 guid = await _guid(journal, person) if person else ""
                 writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
                 if form is Format.CSV:
                     writer.writeheader()
-                async for line in journal.export(since=moment, guid=guid):
-                    if form is Format.CSV:
-                        writer.writerow({name: plain_cell(line[name]) for name in COLUMNS})
-                    else:
-                        typer.echo(json.dumps(line, ensure_ascii=False))
+                with bars(Phase.LINES, prints=True):
+                    async for line in journal.export(since=moment, guid=guid):
+                        if form is Format.CSV:
+                            writer.writerow({name: plain_cell(line[name]) for name in COLUMNS})
+                        else:
+                            typer.echo(json.dumps(line, ensure_ascii=False))
             finally:
                 await journal.close()
             return 0
@@ -134,7 +138,8 @@ def register(app: typer.Typer) -> None:
         async def body(settings: Settings) -> int:
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
-                faults = await upkeep.verify(journal)
+                with bars(Phase.LINES):
+                    faults = await upkeep.verify(journal)
             finally:
                 await journal.close()
             for fault in faults:
@@ -160,7 +165,8 @@ def register(app: typer.Typer) -> None:
             async def alone(journal: Journal) -> Json:
                 return dict(await upkeep.compact(journal, before))
 
-            reply = await asked(settings, {"command": "compact", "before": before.isoformat()}, alone)
+            with bars(Phase.JOURNAL):
+                reply = await asked(settings, {"command": "compact", "before": before.isoformat()}, alone)
             typer.echo(", ".join(f"{number} {name}" for name, number in reply.items()) + " dropped")
             return 0
 

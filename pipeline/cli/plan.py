@@ -15,10 +15,11 @@ from config.settings import Settings
 from pipeline.app import passes
 from pipeline.app.renderings import plan_csv, plan_html
 from pipeline.app.tables import plan_table
-from pipeline.cli.progress import progress
+from pipeline.cli.bars import bars
 from pipeline.cli.session import complain, execute
 from pipeline.errors import RightsError
 from pipeline.model import Json
+from pipeline.progress import Phase
 
 
 class Format(StrEnum):
@@ -45,8 +46,8 @@ def register(app: typer.Typer) -> None:
         """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
 
         async def body(settings: Settings) -> int:
-            with progress("reading both sides and deciding") as note:
-                result = await passes.simulate(settings, full=full, observe=note, from_journal=from_journal)
+            with bars(Phase.DIRECTORY):
+                result = await passes.simulate(settings, full=full, from_journal=from_journal)
             text = _render(result.plan, form, wide=out is not None)
             if out is None:
                 typer.echo(text)

@@ -15,10 +15,12 @@ from pipeline.app.clock import SystemClock
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.renderings import who
 from pipeline.cli.approve import asked, refuse_simulation
+from pipeline.cli.bars import bars
 from pipeline.cli.run import owned_pass
 from pipeline.cli.session import execute
 from pipeline.core.exits import ExitCode
 from pipeline.model import Json
+from pipeline.progress import Phase
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
 from stages.groups.planner import GroupPlanner
@@ -63,7 +65,8 @@ def register(app: typer.Typer) -> None:
             now = datetime.now(UTC)
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
-                planned = await reversal.plan_undo(journal, number, now)
+                with bars(Phase.JOURNAL):
+                    planned = await reversal.plan_undo(journal, number, now)
             finally:
                 await journal.close()
             for line in planned.all_lost:
@@ -112,9 +115,10 @@ def register(app: typer.Typer) -> None:
                 groups = GroupPlanner(
                     team, journal, clock, group_options_of(settings), preview=planner.preview
                 )
-                rows = await reversal.replay(
-                    journal, planner, groups, first=first, last=last, guid=guid, now=now
-                )
+                with bars(Phase.LINES):
+                    rows = await reversal.replay(
+                        journal, planner, groups, first=first, last=last, guid=guid, now=now
+                    )
             finally:
                 await journal.close()
             if as_json:

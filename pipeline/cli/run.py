@@ -16,8 +16,10 @@ from pipeline.app import compose, passes
 from pipeline.app.requests import Requests
 from pipeline.app.selected import select_person
 from pipeline.app.tables import plan_table
+from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
 from pipeline.errors import ConfigurationError
+from pipeline.progress import Phase
 from stages.people.planner import Selection
 from state import lock
 from state.journal import Journal
@@ -52,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 async def _simulated(settings: Settings, *, full: bool) -> int:
-    with lock.acquire(settings.journal.path, "run --simulate"):
+    with lock.acquire(settings.journal.path, "run --simulate"), bars(Phase.DIRECTORY):
         result = await passes.simulate(settings, full=full)
         await passes.record_simulation(settings, result)
     plan_table(result.plan)
@@ -76,7 +78,8 @@ async def owned_pass(settings: Settings, command: str, act: Callable[[compose.As
                 await tasks.start(
                     partial(control.serve, address, Requests(assembly, journal).answer, owns_lock=True)
                 )
-                result = await act(assembly)
+                with bars(Phase.DIRECTORY):
+                    result = await act(assembly)
                 tasks.cancel_scope.cancel()
         return result
 

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from config.settings import Settings
+from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
 from pipeline.errors import InstanceRunning, JournalError
+from pipeline.progress import Phase
 from state import lock
 from state.journal import Journal
 from state.standby import refuse_if_alive, restore, ship
@@ -39,11 +41,13 @@ def register(journal_app: typer.Typer) -> None:
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 if incremental:
-                    done = await ship(journal, target, datetime.now(UTC), socket.gethostname())
+                    with bars(Phase.JOURNAL):
+                        done = await ship(journal, target, datetime.now(UTC), socket.gethostname())
                     what = "a new base copy" if done.is_base else f"{done.lines} lines"
                     typer.echo(f"{what} to {target}, up to line {done.seq}")
                     return 0
-                await journal.copy_to(target)
+                with bars(Phase.JOURNAL):
+                    await journal.copy_to(target)
             finally:
                 await journal.close()
             target.chmod(0o600)
@@ -75,7 +79,7 @@ def register(journal_app: typer.Typer) -> None:
                 refuse_if_alive(source, now)
             if primary:
                 _refuse_if_answering(primary)
-            with lock.acquire(path, "journal restore"):
+            with lock.acquire(path, "journal restore"), bars(Phase.JOURNAL):
                 told = await restore(source, path, now, socket.gethostname())
             typer.echo(
                 f"restored to {path}: {told['lines']} lines after the copy, up to line {told['seq']}. "

@@ -10,9 +10,11 @@ from typing import Annotated, TextIO
 import typer
 
 from config.settings import Settings
+from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
 from pipeline.core.pseudonyms import Pseudonyms, words_of
 from pipeline.errors import JournalError
+from pipeline.progress import Phase
 from state import lock, portable
 from state.journal import Journal
 
@@ -31,6 +33,7 @@ def register(journal_app: typer.Typer) -> None:
                 with (
                     lock.acquire(path, "journal import"),
                     file.open(encoding="utf-8") as lines,
+                    bars(Phase.ROWS),
                 ):
                     header = await portable.import_whole(lines, path)
             except (OSError, UnicodeDecodeError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.errors import DirectoryError
 from pipeline.model import Entry, Kind, Target
 from pipeline.ports import Directory
+from pipeline.progress import Phase, tell
 from pipeline.records import Edge
 
 _GROUPS_AT_ONCE = 50
@@ -38,6 +39,7 @@ async def walk(
     walked = Walked()
     pending = {target.guid: target for target in targets}
     while pending:
+        tell(Phase.DIRECTORY, len(walked.entries), len(walked.entries) + len(pending))
         entries = await directory.read_entries(list(pending))
         following: dict[str, Target] = {}
         groups: list[Entry] = []

@@ -27,6 +27,7 @@ from pipeline.model import (
     Verdict,
 )
 from pipeline.ports import Clock, Team
+from pipeline.progress import Phase, tell
 from pipeline.records import GroupLink, Settlement
 from stages.dropbox.settling import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, STALE_LIMIT, ActionLog
 
@@ -102,6 +103,7 @@ class GroupApplier:
 
         async def work() -> None:
             while waiting and not ended_by:
+                tell(Phase.GROUPS, len(units) - len(waiting), len(units))
                 try:
                     await self._carry_out(waiting.pop(), report)
                 except ConnectorError as error:

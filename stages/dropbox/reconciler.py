@@ -13,6 +13,7 @@ from pipeline.core.nesting import Nesting
 from pipeline.journal_port import Journal
 from pipeline.model import Kind, Member, State, Status
 from pipeline.ports import Clock, Team
+from pipeline.progress import Phase, tell
 from pipeline.records import Link
 from stages.dropbox.settling import was_refused_an_address
 
@@ -46,6 +47,7 @@ class Reconciler:
             # A page that is told again adds to them; it never takes anybody away.
             in_question |= set(holders.values()) - await as_wanted(nesting, page)
             count += len(page)
+            tell(Phase.TEAM, count)
         in_question |= await self._rebuild_links(look_up)
         now = self._clock.now()
         async with self._journal.transaction():

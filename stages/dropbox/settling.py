@@ -10,6 +10,7 @@ from pipeline.core.settle import IN_DOUBT
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Member, Outcome, Profile, State, Status, Verdict, WaitFor
 from pipeline.ports import Clock
+from pipeline.progress import Phase, is_watched, tell
 from pipeline.records import Link, Settlement
 from stages.dropbox.classify import ADDRESS_TAGS
 
@@ -62,6 +63,7 @@ class Settler:
         self._jitter = jitter
         self._log = log
         self._stale: dict[tuple[str, ActionKind], int] = {}
+        self._left = 0  # to be sent, as far as it was counted; only for who watches
 
     def begin_pass(self) -> None:
         self._stale.clear()
@@ -93,6 +95,16 @@ class Settler:
         await self._tell_heirs(page.free_emails, now)
         report.again = report.again or bool(page.dirty or page.free_emails)
         self._log(page.lines)
+        if is_watched():
+            await self._tell(len(settled), sum(report.done.values()))
+
+    async def _tell(self, settled: int, done: int) -> None:
+        """How far it is; what is left is counted only when the last count is used up."""
+        self._left -= settled
+        if self._left <= 0:
+            counts = await self._journal.outbox.count_by_state()
+            self._left = counts.get("planned", 0) + counts.get("sending", 0)
+        tell(Phase.SENDING, done, done + self._left)
 
     async def send_again(self, actions: Sequence[Action]) -> None:
         """Those of which a read has just shown that they had no effect."""

@@ -23,6 +23,7 @@ from pipeline.core.settle import is_under_way
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
 from pipeline.ports import Clock, Team
+from pipeline.progress import Phase, is_watched, tell
 from pipeline.records import Dirty, Link, Node
 from stages.people.claims import Claims
 from stages.people.facts import FactReader
@@ -135,6 +136,9 @@ class Planner:
             guids = [mark.guid for mark in marks]
             # Who was invited while the team was listed may be missing in the listing.
             await self._reader.refresh(await self._reader.without_member(guids) if fresh else guids)
+            if is_watched():
+                async with self._journal.reading():
+                    tell(Phase.DECIDING, decided, decided + await self._journal.count_dirty())
             left_for_later = await self._decide(pass_id, nesting, marks, report)
             deferred |= left_for_later
             decided += len(marks) - len(left_for_later)

@@ -34,6 +34,7 @@ INNER = (  # the pipeline proper: all of `pipeline` but the outer ring
     "pipeline.log",
     "pipeline.model",
     "pipeline.ports",
+    "pipeline.progress",
     "pipeline.records",
     "pipeline.redaction",
 )
@@ -43,6 +44,7 @@ PORTS = (  # what a stage may know: contracts and values, and the pure decisions
     "pipeline.journal_port",
     "pipeline.model",
     "pipeline.ports",
+    "pipeline.progress",
     "pipeline.records",
     "pipeline.redaction",
 )
@@ -80,6 +82,7 @@ RULES = (
             "pipeline.errors",
             "pipeline.model",
             "pipeline.ports",
+            "pipeline.progress",
             "pipeline.records",
         ),
         ("aiosqlite", "anyio", "filelock"),

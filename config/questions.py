@@ -56,6 +56,7 @@ class Probe(StrEnum):
     NONE = ""
     REACH = "reach"
     TRUST = "trust"
+    KEYTAB = "keytab"
     SIGN_IN = "sign_in"
     GROUP = "group"
     GROUP_OF_GROUPS = "group_of_groups"
@@ -164,6 +165,7 @@ QUESTIONS = (
         Topic.DIRECTORY,
         "Keytab",
         "A file with the account's keys, readable by the connector alone; empty where tickets come from elsewhere.",
+        probe=Probe.KEYTAB,
         when=lambda settings: settings.directory.auth == "kerberos",
     ),
     Question(
@@ -171,6 +173,7 @@ QUESTIONS = (
         Topic.DIRECTORY,
         "Account that reads the directory",
         "As name@domain; it needs to read, nothing more, and the right to see deleted objects.",
+        probe=Probe.SIGN_IN,
         when=lambda settings: _simple(settings) or _by_keytab(settings),
         is_needed=True,
     ),

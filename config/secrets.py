@@ -126,7 +126,7 @@ class Secret:
             if value is None:
                 raise self._fault(f"the environment variable {target} is not set")
         elif self.scheme == "keyring":
-            value = self._from_keyring(target)
+            value = self._from_keyring()
         elif self.scheme == "systemd":
             value = self._from_systemd(target)
         elif (path := self.file) is not None:
@@ -134,6 +134,20 @@ class Secret:
         else:
             value = target
         return self._checked(value)
+
+    def demand_place(self) -> None:
+        """Raises RightsError or ConfigurationError where `store` could not: before anybody types much that would be lost."""
+        if self.scheme == "keyring":
+            self._ask_keyring()
+        elif (path := self.file) is not None:
+            folder = path.resolve().parent
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                trouble = "can't be written to" if folder.is_dir() else "does not exist"
+                raise RightsError(
+                    f"storing the secret {self.key}",
+                    f"the folder {folder} {trouble}",
+                    "make it, writable for the account that runs the connector",
+                )
 
     def store(self, value: SecretStr) -> None:
         """Writes a rotated value back to where the reference points: `file:` (atomically, mode 0600) or keyring.
@@ -186,18 +200,26 @@ class Secret:
         # private=False: systemd guards the folder itself, and the files' modes differ by version
         return self._from_file(Path(folder) / name, private=False)
 
-    def _from_keyring(self, target: str) -> str:
+    def _from_keyring(self) -> str:
+        value = self._ask_keyring()
+        if value is None:
+            raise self._fault(f"the keyring has no entry {self._target.get_secret_value()}")
+        return value
+
+    def _ask_keyring(self) -> str | None:
         import keyring
         import keyring.errors
 
-        service, _, name = target.rpartition("/")
+        service, _, name = self._target.get_secret_value().rpartition("/")
         try:
-            value = keyring.get_password(service, name)
+            return keyring.get_password(service, name)
+        except keyring.errors.NoKeyringError as error:
+            raise self._fault(
+                "there is no keyring for this account, here and now (a desktop session has one, a service mostly not); "
+                "file: and systemd: need none"
+            ) from error
         except (keyring.errors.KeyringError, OSError, RuntimeError) as error:
             raise self._fault(f"the keyring can't be read ({type(error).__name__})") from error
-        if value is None:
-            raise self._fault(f"the keyring has no entry {service}/{name}")
-        return value
 
     def _to_keyring(self, value: str) -> None:
         import keyring

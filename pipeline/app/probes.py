@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from config.questions import Probe
+from config.secrets import readable_by_others, rights_fault
 from config.settings import Settings
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
@@ -88,6 +89,17 @@ async def _directory(settings: Settings, group: str, names: frozenset[str]) -> S
         ]
     finally:
         await directory.close()
+
+
+async def _keytab(settings: Settings, _group: str) -> Sequence[Finding]:
+    """It is as good as the password. That it holds the account's key is seen when the account is named."""
+    file = settings.directory.keytab
+    if file is None:
+        return ()
+    if readable_by_others(status := file.stat()):
+        hint = f"chmod 600 {file}, and its owner the account that runs the connector"
+        return [Finding("directory", "keytab", "failed", rights_fault(file, status), hint)]
+    return [Finding("directory", "keytab", "ok", f"{file} is its owner's alone")]
 
 
 async def _sign_in(settings: Settings, _group: str) -> Sequence[Finding]:
@@ -175,6 +187,7 @@ async def _mail_send(settings: Settings, _group: str) -> Sequence[Finding]:
 _PROBES: Mapping[Probe, Callable[[Settings, str], Awaitable[Sequence[Finding]]]] = {
     Probe.REACH: _reach,
     Probe.TRUST: _trust,
+    Probe.KEYTAB: _keytab,
     Probe.SIGN_IN: _sign_in,
     Probe.GROUP: _group,
     Probe.GROUP_OF_GROUPS: _group_of_groups,

@@ -197,11 +197,15 @@ class Wizard:
         try:
             proposed = reference(place, question.key)
             scheme, _, name = proposed.partition(":")
-            named = self._terminal.ask(_NAMES[scheme], name)
-            return reference(scheme, question.key, named)
+            chosen = reference(scheme, question.key, self._terminal.ask(_NAMES[scheme], name))
+            Secret.parse(question.key, chosen, self._folder, self._environ).demand_place()
         except ValueError as error:
             self._complain(str(error))
             return None
+        except ConnectorError as error:
+            self._show([Finding(question.topic.value, "place", "failed", error.cause, error.hint)])
+            return None
+        return chosen
 
     # --- what is known ----------------------------------------------------------------------------------------
 
@@ -271,6 +275,8 @@ def _due(question: Question, settings: Settings, faults: Sequence[tuple[str, str
         return Probe.NONE
     if question.key == "mail.username" and settings.mail.username:
         return Probe.NONE  # the password comes next
+    if question.key == "directory.username" and settings.directory.auth == "simple":
+        return Probe.NONE  # likewise
     if question.topic is Topic.GROUPS and question.kind is Kind.CHOICE:
         return Probe.NONE
     return question.probe

@@ -7,8 +7,10 @@ import struct
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from stages.directory.faults import CredentialsRefused
 from stages.directory.kerberos_faults import TicketMissing
 from stages.directory.ldap import LdapDirectory
 from stages.directory.options import DirectoryOptions
+from tests.setup.dialogue import Dialogue
 
 pytestmark = [pytest.mark.anyio, pytest.mark.samba, pytest.mark.kerberos]
 
@@ -315,16 +318,23 @@ async def test_a_ticket_is_renewed_with_the_keytab_before_it_ends(
     assert second.is_usable
 
 
-async def test_the_command_line_needs_no_password(
-    keytabs: Callable[[str], Path], admin: DomainAdministrator, domain: SambaDomain, tmp_path: Path
-) -> None:
+@pytest.fixture
+def address(admin: DomainAdministrator, domain: SambaDomain) -> str:
+    """Another process can't be told what the name means, so it goes by address, and the address is made a service."""
     services = admin.read("DC1$", "servicePrincipalName")["servicePrincipalName"]
-    # Another process can't be told what the name means, so it goes by address, and the address is made a service.
-    admin.modify("DC1$", servicePrincipalName=[*services, f"ldap/{domain.facts.address}"])
+    service = f"ldap/{domain.facts.address}"
+    if service not in services:
+        admin.modify("DC1$", servicePrincipalName=[*services, service])
+    return domain.facts.ldaps_url
+
+
+async def test_the_command_line_needs_no_password(
+    keytabs: Callable[[str], Path], address: str, domain: SambaDomain, tmp_path: Path
+) -> None:
     (tmp_path / "svc.keytab").write_bytes(keytabs(ACCOUNT).read_bytes())
     (tmp_path / "svc.keytab").chmod(0o600)
     (tmp_path / "connector.toml").write_text(
-        f'[directory]\nservers = ["{domain.facts.ldaps_url}"]\nauth = "kerberos"\nusername = "{PRINCIPAL}"\n'
+        f'[directory]\nservers = ["{address}"]\nauth = "kerberos"\nusername = "{PRINCIPAL}"\n'
         f'keytab = "svc.keytab"\nca_file = "{domain.facts.ca_file}"\n[users]\nsync_group = "Domain Users"\n'
     )
     environment = {name: value for name, value in os.environ.items() if name != "AD_PASSWORD"}
@@ -345,3 +355,78 @@ async def test_the_command_line_needs_no_password(
     refused = await anyio.to_thread.run_sync(check)
     assert refused.returncode == 245  # -11, as a shell shows it
     assert "directory.keytab" in refused.stderr
+
+
+@dataclass
+class _Desk:
+    """What a dialogue needs to know of the place where somebody types."""
+
+    folder: Path
+
+
+async def test_the_wizard_asks_for_keytab_or_cache_and_what_it_writes_signs_in(
+    keytabs: Callable[[str], Path], address: str, domain: SambaDomain, ccache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "svc.keytab").write_bytes(keytabs(ACCOUNT).read_bytes())
+    (tmp_path / "svc.keytab").chmod(0o644)
+    file = tmp_path / "connector.toml"
+    file.touch(mode=0o600)
+    file.write_text(
+        f'[directory]\nservers = ["{address}"]\nca_file = "{domain.facts.ca_file}"\nusername = "x@example.test"\n'
+        '[users]\nsync_group = "Domain Users"\n[dropbox]\napp_key = "sandboxappkey00"\n'
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AD_")}
+    environment |= {"PYTHONPATH": str(ROOT), "TERM": "dumb", "LANG": "C.UTF-8"}
+    environment["KRB5CCNAME"] = f"FILE:{tmp_path / 'none'}"
+
+    def talk(*arguments: str) -> Dialogue:
+        return Dialogue(_Desk(tmp_path), list(arguments), environment)
+
+    def by_keytab() -> Dialogue:
+        it = talk("configure", "directory")
+        for question in ("Domain controllers", "Certificate authority"):
+            it.answer(question, "")
+        it.answer("Sign-in", "ker")
+        it.answer("Keytab", "nowhere.keytab")
+        it.expect("does not exist")
+        it.answer("Keytab", "svc.keytab")
+        it.expect("can be read by others")
+        it.answer("k: keep it", "")
+        (tmp_path / "svc.keytab").chmod(0o600)
+        it.answer("Keytab", "svc.keytab")
+        it.answer("Account that reads", "nobody@example.test")
+        it.expect("the keytab has no key of nobody@EXAMPLE.TEST")
+        it.answer("k: keep it", "")
+        it.answer("Account that reads", PRINCIPAL)
+        it.expect(f"as {PRINCIPAL}")
+        it.answer("Save ", "")
+        assert it.end() == 0
+        assert "password" not in it.shown.lower().replace("by password inside tls", "")
+        return it
+
+    def by_cache() -> Dialogue:
+        it = talk("configure", "directory")
+        for question in ("Domain controllers", "Certificate authority", "Sign-in"):
+            it.answer(question, "")
+        it.answer("Keytab", "-")
+        it.answer("Credential cache", "")
+        it.expect("there is no ticket")
+        it.answer("k: keep it", "")
+        it.answer("Credential cache", f"FILE:{ccache}")
+        it.expect(f"sign in: as {PRINCIPAL}")
+        it.answer("Save ", "")
+        assert it.end() == 0
+        return it
+
+    def signs_in() -> str:
+        it = talk("check", "directory")
+        it.end()
+        return " ".join(it.shown.split())
+
+    await anyio.to_thread.run_sync(by_keytab)
+    written = tomllib.loads(file.read_text())["directory"]
+    assert (written["auth"], written["keytab"], written["username"]) == ("kerberos", "svc.keytab", PRINCIPAL)
+    assert f"ok directory: sign in: as {PRINCIPAL}" in await anyio.to_thread.run_sync(signs_in)
+    await anyio.to_thread.run_sync(by_cache)
+    assert tomllib.loads(file.read_text())["directory"]["ccache"] == f"FILE:{ccache}"
+    assert f"ok directory: sign in: as {PRINCIPAL}" in await anyio.to_thread.run_sync(signs_in)

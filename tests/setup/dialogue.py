@@ -32,6 +32,13 @@ class Server(Protocol):
     def ca_file(self) -> Path: ...
 
 
+class Place(Protocol):
+    """Where somebody sits and types."""
+
+    @property
+    def folder(self) -> Path: ...
+
+
 class Outside:
     """What an admin knows who is about to set the connector up, and a folder of theirs."""
 
@@ -67,12 +74,12 @@ class Outside:
 class Dialogue:
     """The program at the other end of a pseudo-terminal."""
 
-    def __init__(self, outside: Outside, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, place: Place, arguments: list[str], environment: dict[str, str]) -> None:
         self.shown = ""
         self._child: Any = pexpect.spawn(
             sys.executable,
             ["-P", "-m", "pipeline", *arguments],
-            cwd=str(outside.folder),
+            cwd=str(place.folder),
             env=environment,  # type: ignore[arg-type]  # os._Environ in its stubs
             timeout=PATIENCE_SECONDS,
             encoding="utf-8",

@@ -127,7 +127,7 @@ def test_a_keyring_that_is_missing_is_a_fault() -> None:
 
     keyring.set_keyring(Keyring())  # type: ignore[no-untyped-call]
     try:
-        with pytest.raises(ConfigurationError, match="keyring can't be read"):
+        with pytest.raises(ConfigurationError, match="there is no keyring for this account"):
             secret("keyring:a/b").resolve()
     finally:
         keyring.set_keyring(before)

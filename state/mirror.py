@@ -171,6 +171,29 @@ class Mirror:
         )
         return [node_of(row) for row in rows]
 
+    async def find_strangers(self, text: str) -> list[Node]:
+        """As `find_people`, among what is neither person nor group: contacts, computers, objects of other domains."""
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE kind NOT IN ('user', 'group') AND (guid = lower(?1) OR email_key = lower(?1) "
+            "OR lower(dn) = lower(?1) OR lower(sam) = lower(?1) OR lower(display_name) = lower(?1) OR lower(name) = lower(?1)) "
+            "ORDER BY guid LIMIT 50",
+            (text,),
+        )
+        return [node_of(row) for row in rows]
+
+    async def names(self) -> list[str]:
+        """Every word by which `find_people` and `find_strangers` find somebody, but GUIDs and DNs."""
+        return [
+            row[0]
+            for row in await self._database.fetch(
+                " UNION ".join(
+                    f"SELECT {column} FROM node WHERE kind <> 'group' AND {column} <> ''"
+                    for column in ("email_key", "sam", "display_name", "name")
+                )
+                + " ORDER BY 1"
+            )
+        ]
+
     async def find_groups(self, text: str) -> list[Node]:
         """By GUID, DN, account name or name; case-insensitive; for `explain --group`."""
         rows = await self._database.fetch(

@@ -103,15 +103,12 @@ async def compact(journal: Journal, before: datetime) -> Mapping[str, int]:
     """
     limit = stamp(before)
     counts: dict[str, int] = {}
+    database = journal.database
+    async with journal.reading():
+        newest = await database.value("SELECT seq FROM log WHERE at < ? ORDER BY seq DESC LIMIT 1", (limit,))
+    if newest is not None:
+        counts["lines"] = await _drop_lines(journal, newest)
     async with journal.transaction():
-        database = journal.database
-        last = await database.fetch_one(
-            "SELECT seq, chain FROM log WHERE at < ? ORDER BY seq DESC LIMIT 1", (limit,)
-        )
-        if last is not None:
-            await journal.put("chain_base", last["chain"])
-            await journal.put("chain_base_seq", str(last["seq"]))
-            counts["lines"] = await database.execute("DELETE FROM log WHERE seq <= ?", (last["seq"],))
         counts["actions"] = await database.execute(
             "DELETE FROM action WHERE state IN ('done', 'superseded') AND planned_at < ? AND coalesce(settled_at, planned_at) < ?",
             (limit, limit),
@@ -131,3 +128,21 @@ async def compact(journal: Journal, before: datetime) -> Mapping[str, int]:
         )
         counts["objects"] = await journal.mirror.forget_unused()
     return counts
+
+
+async def _drop_lines(journal: Journal, newest: int) -> int:
+    """Up to line `newest`, slice by slice: all at once, whoever sends waited half a minute for a million lines."""
+    dropped = 0
+    while True:
+        async with journal.transaction():
+            oldest = await journal.database.value("SELECT min(seq) FROM log")
+            if oldest is None or oldest > newest:
+                return dropped
+            last = await journal.database.fetch_one(
+                "SELECT seq, chain FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1",
+                (min(newest, oldest + SLICE - 1),),
+            )
+            assert last is not None  # the oldest one at least
+            await journal.put("chain_base", last["chain"])
+            await journal.put("chain_base_seq", str(last["seq"]))
+            dropped += await journal.database.execute("DELETE FROM log WHERE seq <= ?", (last["seq"],))

@@ -69,6 +69,51 @@ async def explain(journal: Journal, planner: Planner, person: str, now: datetime
     return explanations
 
 
+async def explain_stranger(journal: Journal, text: str) -> list[Json]:
+    """What is no person of ours: contacts, computers and the like in the sync group, and members whom nobody manages.
+
+    Each with the reason for which nothing is done; the shape is a small one of `explain --json`.
+    """
+    async with journal.reading():
+        nodes = await journal.mirror.find_strangers(text)
+        members = (await journal.members.by_email([text.strip().lower()])).get(text.strip().lower(), [])
+    nesting = await nesting_of(journal, [node.entry.guid for node in nodes])
+    found: list[Json] = []
+    for node in nodes:
+        entry = node.entry
+        path = nesting.path(entry.guid)
+        kind = "object that could not be read" if entry.kind is Kind.OTHER else f"{entry.kind.value} object"
+        found.append(
+            {
+                "guid": entry.guid,
+                "email": entry.email,
+                "dn": entry.dn,
+                "kind": entry.kind.value,
+                "path": list(path),
+                "member": None,
+                "skipped": f"a {kind}, not a person" if path else f"a {kind}, and not in the sync group",
+            }
+        )
+    found += [
+        {
+            "guid": "",
+            "email": member.email,
+            "dn": "",
+            "kind": "member",
+            "path": [],
+            "member": {
+                "status": member.status.value,
+                "email": member.email,
+                "external_id": member.external_id,
+                "matched_by": "",
+            },
+            "skipped": "a member of the team whom nobody in the sync group matches: unmanaged, never touched",
+        }
+        for member in members
+    ]
+    return found
+
+
 _WHILE_WAITING = {
     WaitFor.JOINED: "they accept the invitation",
     WaitFor.SEAT: "a seat gets free, or is bought",

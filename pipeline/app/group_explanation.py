@@ -6,9 +6,10 @@ from collections import Counter
 
 from pipeline.app.explanation import nesting_of
 from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision
+from pipeline.core.near import did_you_mean
 from pipeline.core.plan import label_of
 from pipeline.errors import ControlError
-from pipeline.model import MEMBERSHIP_KINDS, Action, Json
+from pipeline.model import MEMBERSHIP_KINDS, Action, Json, Kind
 from pipeline.records import GroupLink, Node
 from pipeline.redaction import escaped
 from stages.groups.planner import GroupPlanner
@@ -36,9 +37,12 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
             ):
                 found.update(await journal.mirror.nodes([guid]))
         if not found:
+            graph, _ = await journal.mirror.graph()
+            groups = await journal.mirror.nodes(guid for guid, kind, _ in graph if kind is Kind.GROUP)
+            near = did_you_mean(text, [node.entry.name for node in groups.values()])
             raise ControlError(
                 "explain",
-                f"no group known as {text!r}",
+                f"no group known as {text!r}{near}",
                 "name a group below the sync group, or its objectGUID",
             )
         pages = []

@@ -11,7 +11,7 @@ import typer
 from config.settings import Settings
 from pipeline import control
 from pipeline.cli.session import execute
-from pipeline.errors import ConfigurationError, ControlError
+from pipeline.errors import ConfigurationError
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from state import lock
@@ -58,12 +58,12 @@ def register(app: typer.Typer) -> None:
         ] = "",
     ) -> None:
         """Makes actions due now."""
+        if not (failed or everything or person):
+            raise typer.BadParameter("name --failed, --all or --person")
 
         async def body(settings: Settings) -> int:
             refuse_simulation(settings, "retry actions")
-            if not (failed or everything or person):
-                raise ControlError("retry actions", "nothing named", "name --failed, --all or --person")
-            guid = await _guid_of(settings, person) if person else ""
+            guid = await _guid_in(settings, person) if person else ""
 
             async def alone(journal: Journal) -> Json:
                 from pipeline.app import (
@@ -100,15 +100,16 @@ async def asked(settings: Settings, request: Json, alone: Callable[[Journal], Aw
             await journal.close()
 
 
-async def _guid_of(settings: Settings, person: str) -> str:
+async def guid_of(journal: Journal, person: str) -> str:
+    """ControlError when nobody or several fit; then those are named who may have been meant."""
+    from pipeline.app.selected import select_person
+
+    return next(iter((await select_person(journal, person)).guids))
+
+
+async def _guid_in(settings: Settings, person: str) -> str:
     journal = await Journal.open(settings.journal.path, read_only=True)
     try:
-        async with journal.reading():
-            found = await journal.mirror.find_people(person)
+        return await guid_of(journal, person)
     finally:
         await journal.close()
-    if len(found) != 1:
-        names = ", ".join(node.entry.dn for node in found)
-        cause = f"several persons fit: {names}" if found else f"nobody known as {person!r}"
-        raise ControlError("find the person", cause, "name the person by GUID")
-    return found[0].guid

@@ -11,10 +11,11 @@ import typer
 
 from config.settings import Settings
 from pipeline.app.clock import SystemClock
-from pipeline.app.explanation import as_json, explain
+from pipeline.app.explanation import as_json, explain, explain_stranger
 from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.cli.session import execute
+from pipeline.core.near import did_you_mean
 from pipeline.errors import ControlError
 from pipeline.model import Json
 from pipeline.redaction import escaped
@@ -52,12 +53,20 @@ def register(app: typer.Typer) -> None:
                 # A preview reads the journal only: no team is asked.
                 planner = Planner(MemoryTeam(), journal, SystemClock(), options)
                 found = await explain(journal, planner, person, now)
+                strangers = [] if found else await explain_stranger(journal, person)
+                near = ""
+                if not found and not strangers:
+                    async with journal.reading():
+                        near = did_you_mean(person, await journal.mirror.names())
             finally:
                 await journal.close()
+            if strangers:
+                _show(strangers, text_of_stranger, as_json=as_json_)
+                return 0
             if not found:
                 raise ControlError(
                     "explain",
-                    f"nobody known as {person!r}",
+                    f"nobody known as {person!r}{near}",
                     "write the e-mail, GUID, DN, account or display name in full; "
                     "known are people of the sync group, now or earlier",
                 )
@@ -84,6 +93,19 @@ def _show(documents: list[Json], text: Callable[[Json], str], *, as_json: bool) 
         typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
     else:
         typer.echo("\n\n".join(text(one) for one in documents))
+
+
+def text_of_stranger(one: Json) -> str:
+    """Of what is no person of ours; one line a fact."""
+    lines = [escaped(one["email"] or one["dn"] or one["guid"])]
+    if one["guid"]:
+        lines.append(f"  object      {escaped(one['dn'])}  ({one['guid']})")
+    if one["path"]:
+        lines.append(f"  scope       in the sync group: {escaped(' > '.join(one['path']))}")
+    if one["member"]:
+        identity = escaped(one["member"]["external_id"]) or "none"
+        lines.append(f"  in Dropbox  {one['member']['status']}, external id {identity}")
+    return "\n".join([*lines, f"  next        nothing: {escaped(one['skipped'])}"])
 
 
 def text_of(one: Json) -> str:

@@ -15,7 +15,7 @@ import typer
 from config.settings import Settings
 from pipeline.app.renderings import plain_cell
 from pipeline.cli import standby, transfer
-from pipeline.cli.approve import asked
+from pipeline.cli.approve import asked, guid_of
 from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
 from pipeline.errors import ControlError, JournalError
@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
                             journal, settings.external_id.format, sys.stdout, pseudonymised=pseudonyms
                         )
                     return 0
-                guid = await _guid(journal, person) if person else ""
+                guid = await guid_of(journal, person) if person else ""
                 writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
                 if form is Format.CSV:
                     writer.writeheader()
@@ -196,12 +196,3 @@ def _moment(text: str) -> datetime | None:
             "export the journal", f"--since {text!r} is no date", "write 2026-11-01 or 2026-11-01T08:00:00"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-async def _guid(journal: Journal, person: str) -> str:
-    async with journal.reading():
-        found = await journal.mirror.find_people(person)
-    if len(found) != 1:
-        cause = "several persons fit" if found else f"nobody known as {person!r}"
-        raise ControlError("find the person", cause, "name the person by GUID")
-    return found[0].guid

@@ -2,8 +2,10 @@
 
 import pytest
 
-from pipeline.app.explanation import as_json, explain, nesting_of
+from pipeline.app.explanation import as_json, explain, explain_stranger, nesting_of
 from pipeline.app.policies import planner_options_of
+from pipeline.app.selected import select_person
+from pipeline.cli.explain import text_of_stranger
 from pipeline.errors import ControlError
 from stages.dropbox.memory import MemoryTeam
 from stages.people.planner import Planner
@@ -83,4 +85,37 @@ async def test_what_would_change_it_is_said_for_each_situation(new_world) -> Non
     assert "enabling the account" in await told("p2")
     assert await told("p3") == "disabling the account, or taking them out of the sync group's groups"
     assert "an e-mail in the directory" in await told("nobody")
+    await journal.close()
+
+
+async def test_contacts_computers_and_unmanaged_members_are_explained_too(world: World) -> None:
+    """`plan` lists them as skipped, so somebody will ask why."""
+    contact = world.directory.create_contact("Supplier", mail="supplier@example.test")
+    world.directory.add_member(world.group, contact)
+    world.person("ann")
+    world.team.add("stranger@example.test")
+    await world.run()
+    journal = await Journal.open(world.journal_path, read_only=True)
+    for text in ("supplier@example.test", contact, "Supplier"):
+        [found] = await explain_stranger(journal, text)
+        assert found["skipped"] == "a contact object, not a person"
+        assert found["path"] == ["Dropbox"]
+        assert "nothing: a contact object, not a person" in text_of_stranger(found)
+    [member] = await explain_stranger(journal, "Stranger@example.test")
+    assert "unmanaged, never touched" in member["skipped"]
+    assert "active" in text_of_stranger(member)
+    assert await explain_stranger(journal, "ann-lee") == []
+    await journal.close()
+
+
+async def test_whoever_is_mistyped_is_told_whom_they_may_have_meant(world: World) -> None:
+    world.person("ada.lovelace")
+    await world.run()
+    journal = await Journal.open(world.journal_path, read_only=True)
+    with pytest.raises(ControlError, match=r"did you mean ada\.lovelace@example\.test") as told:
+        await select_person(journal, "ada.lovelaec@example.test")
+    assert "'ada.lovelaec@example.test'" in told.value.cause
+    with pytest.raises(ControlError) as unlike:
+        await select_person(journal, "zz-99")
+    assert "did you mean" not in unlike.value.cause
     await journal.close()

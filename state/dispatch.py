@@ -27,12 +27,19 @@ def stored(profile: Profile) -> str:
     return dump({key: value for key, value in asdict(profile).items() if value})
 
 
-def action_of(row: Row) -> Action:
+_KINDS = {kind.value: kind for kind in ActionKind}
+_STATES = {state.value: state for state in State}
+
+
+def action_of(stored_row: Row) -> Action:
+    row = dict(
+        zip(stored_row.keys(), stored_row, strict=True)
+    )  # a Row looks for each name from its first column on
     return Action(
         id=row["id"],
         guid=row["guid"],
-        kind=ActionKind(row["kind"]),
-        state=State(row["state"]),
+        kind=_KINDS[row["kind"]],
+        state=_STATES[row["state"]],
         email=row["email"],
         member_id=row["member_id"],
         changes=_profile(row["changes"]),

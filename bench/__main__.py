@@ -47,6 +47,7 @@ PARTS = {
     ),
     "directory": Part("bench.directory", "Reading the directory: Samba on the same machine.", 150, 7200),
     "dropbox": Part("bench.dropbox", "Writing to Dropbox under a limit that nobody tells.", 240, 900),
+    "takeover": Part("bench.takeover", "The warm standby takes over, as a whole.", 300, 300),
     "latency": Part("bench.latency", "From the change in the domain to the request at Dropbox.", 150, 900),
 }
 

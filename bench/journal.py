@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sqlite3
 import tempfile
 import time
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +26,9 @@ from stages.dropbox.memory import MemoryTeam
 from stages.people.planner import Planner
 from state.database import stamp
 from state.journal import Journal
+from state.portable import export_whole
 from state.standby import restore, ship
+from state.upkeep import compact, verify
 
 BATCH = 5_000
 PEOPLE = 10_000
@@ -176,6 +180,47 @@ async def _take_over(folder: Path) -> tuple[float, float, float]:
     return based - started, shipped - ready, time.perf_counter() - begun
 
 
+def _peak() -> float:
+    """MB of this process at its highest so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def _look_after(folder: Path) -> dict[str, tuple[float, float]]:
+    """By operation: seconds, and by how many MB the peak of memory grew; `compact` comes last, it drops the change log."""
+    path, found = folder / "journal.db", {}
+
+    async def timed(name: str, work: Callable[[Journal], Awaitable[None]], *, read_only: bool) -> None:
+        journal = await Journal.open(path, read_only=read_only)
+        started, before = time.perf_counter(), _peak()
+        await work(journal)
+        found[name] = (time.perf_counter() - started, _peak() - before)
+        await journal.close()
+
+    async def check(journal: Journal) -> None:
+        assert await verify(journal) == []
+
+    async def export(journal: Journal) -> None:
+        async for line in journal.export(since=None, guid=""):
+            json.dumps(line)
+
+    async def export_all(journal: Journal) -> None:
+        async for line in export_whole(journal):
+            json.dumps(line)
+
+    async def back_up(journal: Journal) -> None:
+        await journal.copy_to(folder / "backup.db")
+
+    async def drop(journal: Journal) -> None:
+        await compact(journal, datetime.now(UTC) + timedelta(days=1))
+
+    await timed("journal verify", check, read_only=True)
+    await timed("journal export", export, read_only=True)
+    await timed("journal export --whole", export_all, read_only=True)
+    await timed("journal backup", back_up, read_only=True)
+    await timed("journal compact, all of it past its time", drop, read_only=False)
+    return found
+
+
 def measure(full: bool) -> list[Figure]:
     count = 1_000_000 if full else 100_000
     with tempfile.TemporaryDirectory() as name:
@@ -190,7 +235,8 @@ def measure(full: bool) -> list[Figure]:
             [median(column) for column in zip(*each, strict=True)] for each in answers
         )
         based, shipped, restored = anyio.run(_take_over, folders[-1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        looked_after = anyio.run(_look_after, folders[-1])
+    peak = _peak()
     note = f"{count:,} changes, batches of {BATCH:,}, synchronous = FULL"
     return [
         Figure(
@@ -238,6 +284,18 @@ def measure(full: bool) -> list[Figure]:
                 ("standby: 1,000 more lines", shipped),
                 ("standby: restore", restored),
             )
+        ),
+        *(
+            Figure(
+                name=name,
+                value=seconds,
+                unit="s",
+                beside="",
+                ratio=0.0,
+                goal="flat memory",
+                note=f"{count:,} changes; the peak of memory grew by {grown:.1f} MB",
+            )
+            for name, (seconds, grown) in looked_after.items()
         ),
         Figure(
             name="peak memory of the bench process",

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -307,6 +308,73 @@ def test_a_full_disk_is_minus_20_and_nothing_is_half_written(make_world):
         assert set(world.effects()["invitations"].values()) == {1}
     finally:
         subprocess.run([shutil.which("umount"), disk], check=True)
+
+
+@pytest.fixture
+def failing_disk(tmp_path):
+    """A file system of its own that makes itself read-only when told so, as one does that finds an error on its disk.
+
+    A remount would be refused while the journal is open. Yields the folder, how to break it, and how to mend it.
+    """
+    tools = [shutil.which(name) for name in ("mkfs.ext4", "fsck.ext4", "mount", "umount", "losetup")]
+    image, folder = tmp_path / "disk.img", tmp_path / "disk"
+    if None in tools or os.geteuid() != 0:
+        pytest.skip("may not mount a file system of its own")
+    make, check, mount, umount, losetup = tools
+    folder.mkdir()
+    with image.open("wb") as opened:
+        opened.truncate(32 * 1024 * 1024)
+    subprocess.run([make, "-q", "-F", image], check=True)
+
+    def attach():
+        return subprocess.run(
+            [mount, "-o", "loop,errors=remount-ro", image, folder], check=False, capture_output=True
+        ).returncode
+
+    if attach():
+        pytest.skip("may not mount a file system of its own")
+    found = subprocess.run([losetup, "-n", "-O", "NAME", "-j", image], check=True, capture_output=True)
+    trigger = Path("/sys/fs/ext4", Path(found.stdout.decode().strip()).name, "trigger_fs_error")
+
+    def fail():
+        trigger.write_text("1")
+
+    def mend():
+        subprocess.run([umount, folder], check=True)
+        # 1: what was wrong has been mended.
+        assert subprocess.run([check, "-f", "-y", image], check=False, capture_output=True).returncode in (
+            0,
+            1,
+        )
+        assert attach() == 0
+
+    try:
+        if not os.access(trigger, os.W_OK):
+            pytest.skip("the kernel does not let its file system fail")
+        yield folder, fail, mend
+    finally:
+        subprocess.run([umount, folder], check=True)
+
+
+def test_a_disk_that_becomes_read_only_under_a_running_watch_is_minus_20(make_world, failing_disk):
+    disk, fail, mend = failing_disk
+    world = make_world()
+    world.configure(journal={"path": str(disk / "journal.db")}, users={"leave_settle_seconds": 0})
+    world.join_standard_people()
+    running = world.watch()
+    world.forget_exchanges()
+    fail()
+    world.admin.modify("Coco Chanel", sn="Readonly")
+    assert running.wait() == -20
+    world.check_exit_line(-20)
+    assert world.writes() == [], "nothing is sent that could not be written ahead"
+    assert world("run").code == -20  # and so it stays, with nothing half-written, until the disk is mended
+    assert world.writes() == []
+    mend()
+    world.ok("journal", "verify")
+    world.ok("run")
+    assert [kind for kind, _ in world.sent()] == ["update"]
+    assert set(world.effects()["invitations"].values()) == {1}
 
 
 def test_exit_codes_in_a_log_for_machines(broken):

@@ -29,22 +29,23 @@ from stages.dropbox.options import DropboxOptions
 from stages.dropbox.team import HttpTeam
 
 ROOT = Path(__file__).resolve().parents[1]
-PEOPLE = 100_000
+PEOPLE, FULL_PEOPLE = 20_000, 100_000
 RATE = 10.0  # max_requests_per_second as it is configured when nothing is said
 
 
 def measure(full: bool) -> Iterator[Figure]:
-    pages = math.ceil((PEOPLE + 1) / made_up.PAGE)
+    people = FULL_PEOPLE if full else PEOPLE
+    pages = math.ceil((people + 1) / made_up.PAGE)
     least = pages / RATE
-    with tempfile.TemporaryDirectory() as name, _team(PEOPLE) as url:
+    with tempfile.TemporaryDirectory() as name, _team(people) as url:
         folder = Path(name)
-        _child("prepare", url, folder)
-        _child("limit", url, folder)
-        ours = [_child("ours", url, folder) for _ in range(3 if full else 1)]
-        naive = _child("sdk", url, folder)
+        _child("prepare", url, folder, people)
+        _child("limit", url, folder, people)
+        ours = [_child("ours", url, folder, people) for _ in range(3)]
+        naive = _child("sdk", url, folder, people)
     seconds = [one["seconds"] for one in ours]
     best = min(ours, key=lambda one: one["seconds"])
-    setting = f"{PEOPLE:,} people, {pages} pages, {RATE:.0f} requests a second allowed"
+    setting = f"{people:,} people, {pages} pages, {RATE:.0f} requests a second allowed"
     yield Figure.of(
         seconds,
         name="full comparison without a change",
@@ -123,7 +124,7 @@ async def _serve(people: int) -> None:
 # --- its clients, each in a process of its own
 
 
-def _child(what: str, url: str, folder: Path) -> dict[str, Any]:
+def _child(what: str, url: str, folder: Path, people: int) -> dict[str, Any]:
     if what == "limit":
         import urllib.request
 
@@ -131,7 +132,7 @@ def _child(what: str, url: str, folder: Path) -> dict[str, Any]:
         urllib.request.urlopen(f"{url}/sandbox/limits", data=json.dumps(limit).encode()).close()
         return {}
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-m", "bench.comparison", what, url, str(folder)],
+        [sys.executable, "-P", "-W", "ignore", "-m", "bench.comparison", what, url, str(folder), str(people)],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -143,10 +144,10 @@ def _child(what: str, url: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-async def _ours(url: str, folder: Path, ceiling: float) -> dict[str, float]:
+async def _ours(url: str, folder: Path, people: int, ceiling: float) -> dict[str, float]:
     options = DropboxOptions(api_url=url, access_token=TOKEN, max_requests_per_second=ceiling)
     team = HttpTeam(options, SystemClock())
-    async with made_up.connector(folder, made_up.MadeUpDirectory(PEOPLE), team) as (assembly, journal):
+    async with made_up.connector(folder, made_up.MadeUpDirectory(people), team) as (assembly, journal):
         await made_up.forget_comparison(journal)
         started, cpu = 0.0, 0.0
         compare = assembly.parts.reconciler.compare
@@ -167,7 +168,7 @@ async def _ours(url: str, folder: Path, ceiling: float) -> dict[str, float]:
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "requests": team.pace()["sent"]}
 
 
-def _naive_blocking(url: str) -> dict[str, float]:
+def _naive_blocking(url: str, people: int) -> dict[str, float]:
     """What somebody writes in an afternoon: both sides as dicts by e-mail."""
     import dropbox
     import requests
@@ -186,7 +187,7 @@ def _naive_blocking(url: str) -> dict[str, float]:
             "sn": f"Family{number}",
             "enabled": True,
         }
-        for number in range(PEOPLE)
+        for number in range(people)
     }
     started, cpu = time.perf_counter(), time.process_time()
     session = requests.Session()
@@ -216,11 +217,11 @@ def main() -> None:
     if what == "serve":
         anyio.run(_serve, int(sys.argv[2]))
         return
-    url, folder = sys.argv[2], Path(sys.argv[3])
+    url, folder, people = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
     if what == "sdk":
-        found = _naive_blocking(url)
+        found = _naive_blocking(url, people)
     else:
-        found = anyio.run(_ours, url, folder, 1000.0 if what == "prepare" else RATE)
+        found = anyio.run(_ours, url, folder, people, 1000.0 if what == "prepare" else RATE)
     found["mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import cache
 
 from pipeline.errors import ConfigurationError
 from pipeline.model import Entry, Member, Profile
@@ -88,6 +89,7 @@ def clean_name(raw: str) -> str:
     return text if len(text) <= MAX_NAME_LENGTH else _cut(text, MAX_NAME_LENGTH)
 
 
+@cache  # asked for every person; there are as many formats as the configuration has
 def check_external_id_format(text: str) -> str:
     """The one placeholder in an `external_id.format`. ConfigurationError when there isn't exactly one."""
     found = [placeholder for placeholder in PLACEHOLDERS for _ in range(text.count(placeholder))]

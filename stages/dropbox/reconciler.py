@@ -1,7 +1,7 @@
 """The full comparison: lists the whole team and marks everybody as dirty who may not be as wanted. It decides nothing itself.
 
 Page by page it asks which of the members are exactly as their persons want them; on an ordinary day that is nearly everybody, and it is
-found out while the next page is waited for. Who is not, or is not in the list, is decided about in the ordinary way.
+found out while the next page is fetched. Who is not, or is not in the list, is decided about in the ordinary way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pipeline.model import Kind, Member, State, Status
 from pipeline.ports import Clock, Team
 from pipeline.progress import Phase, tell
 from pipeline.records import Link
+from stages.dropbox.ahead import one_ahead
 from stages.dropbox.settling import was_refused_an_address
 
 BATCH = 1000
@@ -40,14 +41,15 @@ class Reconciler:
             sweep = await self._journal.members.last_sweep() + 1
         count = 0
         in_question: set[str] = set()
-        async for page in self._team.list_members():
-            async with self._journal.transaction():
-                await self._journal.members.save(page, sweep)
-                holders = await self._journal.links.holders(member.member_id for member in page)
-            # A page that is told again adds to them; it never takes anybody away.
-            in_question |= set(holders.values()) - await as_wanted(nesting, page)
-            count += len(page)
-            tell(Phase.TEAM, count)
+        async with one_ahead(self._team.list_members()) as pages:
+            async for page in pages:
+                async with self._journal.transaction():
+                    await self._journal.members.save(page, sweep)
+                    holders = await self._journal.links.holders(member.member_id for member in page)
+                # A page that is told again adds to them; it never takes anybody away.
+                in_question |= set(holders.values()) - await as_wanted(nesting, page)
+                count += len(page)
+                tell(Phase.TEAM, count)
         in_question |= await self._rebuild_links(look_up)
         now = self._clock.now()
         async with self._journal.transaction():

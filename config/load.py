@@ -6,6 +6,7 @@ No fault shows the value that was given: it might be a secret in the wrong place
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config import rules
+from config import rules, windows_rights
 from config.diagnosis import field_of, section_of, sentence, syntax_fault, unknown
 from config.environment import PREFIX, overrides, typed
 from config.lines import KeyPath, key_lines, line_of
@@ -306,13 +307,21 @@ def _drop(values: dict[str, Any], path: KeyPath) -> None:
 # --- rights -------------------------------------------------------------------------------------------------
 
 
+IS_WINDOWS = sys.platform == "win32"
+_WINDOWS_HINT = "run the commands named there; the owner has to be the account that runs the connector"
+
+
 def _check_rights(settings: Settings, document: _Document) -> None:
-    faults = []
+    """RightsError where others can read a secret; on Windows what can't be told is noted for `check`."""
+    faults: list[str] = []
+    places: list[tuple[str, Path]] = []
     literals = [
         secret.key
         for secret in settings.secrets()
         if secret.is_literal and tuple(secret.key.split(".")) not in document.variables
     ]
+    if literals and document.file:
+        places.append((f"{', '.join(literals)} given as plain text", document.file))
     if literals and document.file and document.status and readable_by_others(document.status):
         faults.append(
             f"{', '.join(literals)} given as plain text, and {rights_fault(document.file, document.status)}"
@@ -326,10 +335,19 @@ def _check_rights(settings: Settings, document: _Document) -> None:
             status = file.stat()
         except OSError:
             continue  # not there (yet), or out of sight: said when the secret is needed
+        places.append((key, file))
         if readable_by_others(status):
             faults.append(f"{key}: {rights_fault(file, status)}")
+    if IS_WINDOWS:
+        judged = windows_rights.exposed([file for _, file in places], windows_rights.described)
+        settings.note_unjudged(tuple(file for file, who in judged.items() if who is None))
+        faults += [
+            f"{key}: {file} can be read by {', '.join(who)}; {windows_rights.remedy(file)}"
+            for key, file in places
+            if (who := judged[file])
+        ]
     if faults:
-        raise RightsError(document.operation, "; ".join(faults))
+        raise RightsError(document.operation, "; ".join(faults), *([_WINDOWS_HINT] if IS_WINDOWS else []))
 
 
 __all__ = [

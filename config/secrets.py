@@ -21,6 +21,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from config.windows_rights import narrow
 from pipeline.errors import ConfigurationError, RightsError
 from pipeline.redaction import register_secret
 
@@ -38,8 +39,8 @@ class SecretAbsent(ConfigurationError):
 def readable_by_others(status: os.stat_result) -> bool:
     """Whether anybody but the owner may use the file.
 
-    POSIX only. Windows keeps its rights in access control lists, which `st_mode` does not show; reading them
-    is not done yet, so there the answer is always no.
+    POSIX only. Windows keeps its rights in access control lists, which `st_mode` does not show: `windows_rights` reads
+    them when the configuration is loaded, and here the answer is always no.
     """
     return sys.platform != "win32" and bool(stat.S_IMODE(status.st_mode) & _OTHERS)
 
@@ -273,6 +274,7 @@ def replace_file(path: Path, content: bytes) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600, O_EXCL
     try:
         with os.fdopen(descriptor, "wb") as target:
+            narrow(Path(name))  # before anything is in it
             if sys.platform != "win32" and os.geteuid() == 0 and path.exists():
                 # `authorize` run as root must not take the token away from the service's account
                 old = path.stat()

@@ -300,11 +300,20 @@ class Settings(Section):
     service: Service = _section()
 
     _source: Path | None = PrivateAttr(default=None)
+    _unjudged: tuple[Path, ...] = PrivateAttr(default=())
 
     @property
     def source(self) -> Path | None:
         """The file that the settings came from; None where the environment gave all of them."""
         return self._source
+
+    @property
+    def unjudged_files(self) -> tuple[Path, ...]:
+        """Files of secrets of which this system did not tell who may read them; only on Windows."""
+        return self._unjudged
+
+    def note_unjudged(self, files: tuple[Path, ...]) -> None:
+        self._unjudged = files
 
     @model_validator(mode="after")
     def _rules_hold(self, info: ValidationInfo) -> Self:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from config.settings import Settings
+from config.windows_rights import remedy
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
 from pipeline.cli.session import execute
@@ -46,6 +47,9 @@ def register(app: typer.Typer) -> None:
         async def body(settings: Settings) -> int:
             console = Console(highlight=False)
             code = 0
+            if section is Section.ALL:
+                for finding in _configuration(settings):
+                    show(console, finding)
             for name in Section:
                 if name is Section.ALL or section not in (Section.ALL, name):
                     continue
@@ -57,6 +61,27 @@ def register(app: typer.Typer) -> None:
             return code
 
         execute(context, body)
+
+
+def _configuration(settings: Settings) -> Sequence[Finding]:
+    """What is wrong with it has ended the command before; this is what was right, and what nobody could tell."""
+    kept = sorted({secret.describe().partition(":")[0] for secret in settings.secrets() if secret.is_set})
+    # A literal is described by stars alone.
+    places = ", ".join("the file itself" if place.startswith("*") else place for place in kept)
+    source = f"{settings.source or 'the environment alone'}; secrets: {places or 'none'}"
+    return [
+        Finding("configuration", "keys", "ok", source),
+        *(
+            Finding(
+                "configuration",
+                "rights",
+                "warning",
+                f"{file}: this system did not tell who may read it",
+                f"leave it to its owner, SYSTEM and the administrators: {remedy(file)}",
+            )
+            for file in settings.unjudged_files
+        ),
+    ]
 
 
 async def _findings(

@@ -246,6 +246,8 @@ class Database:
     async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Runs the statement for each row, at the latest when the transaction ends."""
         self._require_scope()
+        if not self._put_off and not self._connection.in_transaction:
+            raise AssertionError("a write outside transaction() would wait for somebody else's statement")
         if not isinstance(rows, Sequence):
             rows = list(rows)
         if not rows:

@@ -19,6 +19,7 @@ LONGEST_DELAY_SECONDS = 3600.0
 DOUBT_SECONDS = 5.0
 """So long after a reply was lost its effect may still come, or not show yet: a second look decides."""
 LONGEST_JOB_LOOK_SECONDS = 60.0
+LONGEST_DOUBT_SECONDS = 600.0
 STALE_LIMIT = 2
 """So often a pass decides again about one write that Dropbox answers with "not as you think"; then it has failed."""
 
@@ -140,8 +141,10 @@ class Settler:
     def _put_off(self, page: _Page, action: Action, outcome: Outcome, now: datetime) -> None:
         """In doubt: nothing leaves for this person before a look tells what became of it."""
         job_id = outcome.job_id or IN_DOUBT
-        # In doubt again and again, it was sent again and again: more and more rarely.
-        delay = max(DOUBT_SECONDS, self._delay_seconds(action.attempts)) if action.attempts else DOUBT_SECONDS
+        delay = DOUBT_SECONDS
+        if action.attempts:
+            # In doubt again and again, it was sent again and again: more and more rarely.
+            delay = min(LONGEST_DOUBT_SECONDS, max(delay, self._delay_seconds(action.attempts)))
         if job_id != IN_DOUBT:
             # Not spread: all of a job's people are looked at with one question.
             delay = min(LONGEST_JOB_LOOK_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(action.attempts, 12))

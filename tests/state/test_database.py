@@ -95,6 +95,15 @@ async def test_what_nobody_waits_for_goes_along_in_its_order(tmp_path: Path) -> 
     await database.close()
 
 
+async def test_what_would_be_put_off_needs_a_transaction(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    async with database.reading():
+        with pytest.raises(AssertionError, match="outside transaction"):
+            await database.execute_many("INSERT INTO meta VALUES (?, '1')", [("a",)])
+    assert await _count(database) == 0
+    await database.close()
+
+
 async def test_an_error_of_what_was_put_off_leaves_nothing(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "journal.db")
     with pytest.raises(JournalError, match="UNIQUE"):

@@ -174,7 +174,7 @@ def _located(path: Path | str | None, environ: Mapping[str, str]) -> Path | None
     raise ConfigurationError(
         "finding the configuration",
         f"no file found; looked at {', '.join(str(place) for place in looked)}",
-        "write one (config/connector.example.toml shows all keys), or name one with --config",
+        "make one with `ad-connector configure` (config/connector.example.toml shows all keys), or name one with --config",
     )
 
 

@@ -42,7 +42,7 @@ class ConnectorError(Exception):
 
 class ConfigurationError(ConnectorError):
     exit_code = -10
-    default_hint = "fix the keys named above"
+    default_hint = "fix the keys named above, or `ad-connector configure`"
 
     def __init__(self, operation: str, faults: tuple[str, ...] | str, hint: str = "") -> None:
         self.faults = (faults,) if isinstance(faults, str) else faults

@@ -42,7 +42,7 @@ _TEXTS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.CONFIGURATION: (
         "the configuration can't be read or is invalid",
-        "fix the keys named above",
+        "fix the keys named above, or `ad-connector configure`, which also opens a broken file and keeps it as .bak",
     ),
     ExitCode.RIGHTS: (
         "not enough rights on a file, or too many people have them",

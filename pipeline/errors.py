@@ -137,3 +137,10 @@ class ControlError(ConnectorError):
     """A request to the running owner of the journal could not be carried out."""
 
     default_hint = "try again; `ad-connector status` shows whether a watch is running"
+
+
+class WrongArgument(ControlError):
+    """A command names something that does not exist, or not like this: wrong usage, and no fault of a pass."""
+
+    exit_code = 2
+    default_hint = "see the command's --help"

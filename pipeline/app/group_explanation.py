@@ -8,7 +8,7 @@ from pipeline.app.explanation import nesting_of
 from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision
 from pipeline.core.near import did_you_mean
 from pipeline.core.plan import label_of
-from pipeline.errors import ControlError
+from pipeline.errors import WrongArgument
 from pipeline.model import MEMBERSHIP_KINDS, Action, Json, Kind
 from pipeline.records import GroupLink, Node
 from pipeline.redaction import escaped
@@ -23,7 +23,7 @@ _WAYS_OUT = (
 
 
 async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> list[Json]:
-    """By name, GUID, DN or account; also groups that left and are still linked. ControlError when nothing fits."""
+    """By name, GUID, DN or account; also groups that left and are still linked. WrongArgument when nothing fits."""
     nesting = await nesting_of(journal)
     decisions = {one.guid: one for one in await planner.preview(nesting)}
     async with journal.reading():
@@ -40,7 +40,7 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
             graph, _ = await journal.mirror.graph()
             groups = await journal.mirror.nodes(guid for guid, kind, _ in graph if kind is Kind.GROUP)
             near = did_you_mean(text, [node.entry.name for node in groups.values()])
-            raise ControlError(
+            raise WrongArgument(
                 "explain",
                 f"no group known as {text!r}{near}",
                 "name a group below the sync group, or its objectGUID",

@@ -47,7 +47,6 @@ def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dic
     pace = assembly.parts.team.pace()
     values: dict[tuple[str, str], float] = {
         ("managed_members", ""): status["managed"],
-        ("lag_seconds", ""): status["lag_seconds"],
         ("held_actions", ""): status["pending"]["held"],
         ("held_sets", ""): len(status["brake"]["sets"]) if status["brake"] else 0,
         ("mails_waiting", ""): status["mails_waiting"],
@@ -55,6 +54,8 @@ def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dic
         ("requests_sent", ""): pace.get("sent", 0.0),
         ("requests_refused", ""): pace.get("refused", 0.0),
     }
+    if status["lag_seconds"] is not None:
+        values["lag_seconds", ""] = status["lag_seconds"]
     values.update({("pending_actions", state): number for state, number in status["pending"].items()})
     values.update({("members", name): number for name, number in status["by_status"].items()})
     last = status["last_pass"]

@@ -75,7 +75,11 @@ async def status_of(journal: Journal, now: datetime) -> Json:
                 "server": checkpoint.server,
                 "at": stamp(checkpoint.at) if checkpoint.at else None,
             },
-            "lag_seconds": max(0.0, (now - min(oldest)).total_seconds()) if oldest else 0.0,
+            "lag_seconds": max(0.0, (now - min(oldest)).total_seconds())
+            if oldest
+            else None
+            if checkpoint is None  # nothing was seen yet: no lag would be a claim
+            else 0.0,
             "brake": {
                 "sets": [
                     {"hash": one.hash, "kind": one.kind, "count": one.wanted, "limit": one.limit_text}

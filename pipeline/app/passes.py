@@ -18,7 +18,7 @@ from pipeline.app.recorded import recorded
 from pipeline.app.report import PassSummary
 from pipeline.app.selected import plan_digest
 from pipeline.core.plan import NoteKind, label_of
-from pipeline.model import MEMBERSHIP_KINDS, Action, Json, State
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, State
 from pipeline.ports import Clock, Directory, Team
 from stages.dropbox.simulate import SimulatedTeam
 from state.journal import Journal
@@ -200,7 +200,10 @@ def plan_document(summary: PassSummary, actions: list[Action], held: list[Action
 
 
 def _rows(actions: Sequence[Action]) -> list[Json]:
-    """One row an action; what is done to the members of a group is one row, with everybody's e-mail."""
+    """One row an action; what is done to the members of a group is one row, with everybody's e-mail.
+
+    As somebody reads them: by action, then by e-mail or the group's name.
+    """
     rows: list[Json] = []
     memberships: dict[tuple[str, str], Json] = {}
     for action in actions:
@@ -212,7 +215,14 @@ def _rows(actions: Sequence[Action]) -> list[Json]:
             if first is not row:
                 continue
         rows.append(row)
-    return rows
+    return sorted(rows, key=_place)
+
+
+_ORDER = {kind.value: place for place, kind in enumerate(ActionKind)}
+
+
+def _place(row: Json) -> tuple[int, str, str]:
+    return (_ORDER[row["action"]], (row["email"] or row.get("group", "")).casefold(), row["guid"])
 
 
 def _row(action: Action) -> Json:

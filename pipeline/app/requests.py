@@ -9,7 +9,7 @@ from pipeline.app.compose import Assembly
 from pipeline.app.reversal import plan_undo, write_undo
 from pipeline.app.selected import outcome_of_rows, parse_plan, select_person, select_rows
 from pipeline.core.namesake import HELD_KIND
-from pipeline.errors import ControlError
+from pipeline.errors import ControlError, WrongArgument
 from pipeline.log import Event, logger
 from pipeline.model import Json
 from stages.people.planner import Selection
@@ -18,9 +18,9 @@ from state.journal import Journal
 
 
 async def approve(journal: Journal, prefix: str, now: datetime) -> Json:
-    """Releases exactly the held set with this hash, as far as each of it is still held. ControlError."""
+    """Releases exactly the held set with this hash, as far as each of it is still held. WrongArgument."""
     if len(prefix) < 6:
-        raise ControlError(
+        raise WrongArgument(
             "approve a held set",
             "the hash is too short",
             "copy the whole hash from the alert, `plan` or `status`",
@@ -33,7 +33,7 @@ async def approve(journal: Journal, prefix: str, now: datetime) -> Json:
                 if not found
                 else "several held sets begin like this"
             )
-            raise ControlError(
+            raise WrongArgument(
                 "approve a held set", cause, "copy the whole hash from the alert, `plan` or `status`"
             )
         held = found[0]

@@ -11,7 +11,7 @@ from pipeline.app.explanation import nesting_of
 from pipeline.app.group_reversal import GroupReversal, reverse_groups
 from pipeline.core.group_values import DirectoryGroup, GroupContent
 from pipeline.core.nesting import Nesting
-from pipeline.errors import ControlError
+from pipeline.errors import ControlError, WrongArgument
 from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, Profile
 from pipeline.progress import Phase, tell
 from pipeline.records import Pin
@@ -115,7 +115,7 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
     if moved and not done:
         raise ControlError("undo a pass", "; ".join(map(_kept, moved)), _GIVE_BACK)
     if not done:
-        raise ControlError(
+        raise WrongArgument(
             "undo a pass",
             f"pass {pass_id} is not known or changed nothing",
             "see `ad-connector journal show` for passes",

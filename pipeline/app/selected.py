@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.core.near import did_you_mean
-from pipeline.errors import ConfigurationError, ControlError
+from pipeline.errors import ConfigurationError, WrongArgument
 from pipeline.journal_port import Journal
 from pipeline.model import GROUP_KINDS, MEMBERSHIP_KINDS, Action, ActionKind, Json, Profile, State
 from stages.people.planner import Selection
@@ -52,7 +52,7 @@ class PlanRow:
 
 
 async def select_person(journal: Journal, text: str) -> Selection:
-    """One person by e-mail, GUID, DN, account or name. ControlError when nobody or several fit."""
+    """One person by e-mail, GUID, DN, account or name. WrongArgument when nobody or several fit."""
     async with journal.reading():
         found = await journal.mirror.find_people(text) or await journal.find_by_member_email(text)
         near = "" if found else did_you_mean(text, await journal.mirror.names())
@@ -66,7 +66,7 @@ async def select_person(journal: Journal, text: str) -> Selection:
             if found
             else f"nobody in the sync group, and no managed person, is known as {text!r}{near}"
         )
-        raise ControlError("find the person", cause, "name the person by e-mail or objectGUID")
+        raise WrongArgument("find the person", cause, "name the person by e-mail or objectGUID")
     guids = frozenset({found[0].guid})
     return Selection(guids=guids, groups=GroupSelection(people=guids))
 

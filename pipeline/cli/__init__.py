@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,4 +97,16 @@ def build(modules: Iterable[str] = ()) -> typer.Typer:
     app.callback()(_globals)
     for name in modules or dict.fromkeys(_MODULES.values()):
         importlib.import_module(f"pipeline.cli.{name}").register(app)
+    _show_whole_summaries(app)
     return app
+
+
+def _show_whole_summaries(app: typer.Typer) -> None:
+    """A list of commands wraps what stands here, and cuts off in the middle what it takes from the docstring."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.short_help = (inspect.getdoc(command.callback) or "").partition(". ")[0].rstrip(".")
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            group.short_help = group.typer_instance.info.help
+            _show_whole_summaries(group.typer_instance)

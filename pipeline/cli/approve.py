@@ -101,7 +101,7 @@ async def asked(settings: Settings, request: Json, alone: Callable[[Journal], Aw
 
 
 async def guid_of(journal: Journal, person: str) -> str:
-    """ControlError when nobody or several fit; then those are named who may have been meant."""
+    """WrongArgument when nobody or several fit; then those are named who may have been meant."""
     from pipeline.app.selected import select_person
 
     return next(iter((await select_person(journal, person)).guids))

@@ -16,7 +16,7 @@ from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.cli.session import execute
 from pipeline.core.near import did_you_mean
-from pipeline.errors import ControlError
+from pipeline.errors import WrongArgument
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
                 _show(strangers, text_of_stranger, as_json=as_json_)
                 return 0
             if not found:
-                raise ControlError(
+                raise WrongArgument(
                     "explain",
                     f"nobody known as {person!r}{near}",
                     "write the e-mail, GUID, DN, account or display name in full; "

@@ -18,7 +18,7 @@ from pipeline.cli import standby, transfer
 from pipeline.cli.approve import asked, guid_of
 from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
-from pipeline.errors import ControlError, JournalError
+from pipeline.errors import JournalError, WrongArgument
 from pipeline.model import Json
 from pipeline.progress import Phase
 from state import upkeep
@@ -192,7 +192,7 @@ def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ControlError(
+        raise WrongArgument(
             "export the journal", f"--since {text!r} is no date", "write 2026-11-01 or 2026-11-01T08:00:00"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -32,9 +32,14 @@ from state.journal import Journal
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector apply plan.json")
     def apply(
-        context: typer.Context, plan: Annotated[Path, typer.Argument(help="what `plan --format json` wrote")]
+        context: typer.Context,
+        plan: Annotated[Path, typer.Argument(help="what `plan --format json` wrote")],
     ) -> None:
         """Carries out exactly that saved plan; each row only if what it was based on still holds."""
+        if not plan.is_file():
+            raise typer.BadParameter(
+                f"{plan}: there is no such file; `plan --format json --out FILE` writes one"
+            )
 
         async def body(settings: Settings) -> int:
             refuse_simulation(settings, "apply a plan")
@@ -119,8 +124,12 @@ def register(app: typer.Typer) -> None:
                     rows = await reversal.replay(
                         journal, planner, groups, first=first, last=last, guid=guid, now=now
                     )
+                async with journal.reading():
+                    end = await journal.last_seq()
             finally:
                 await journal.close()
+            if not rows:
+                typer.echo(f"no person or group in these lines; the change log ends at line {end}", err=True)
             if as_json:
                 typer.echo(json.dumps(rows, ensure_ascii=False))
             else:

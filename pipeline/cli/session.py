@@ -15,7 +15,7 @@ from config.settings import Settings
 from pipeline import log
 from pipeline.cli.invocation import Invocation
 from pipeline.core.exits import final_code, shell_status
-from pipeline.errors import ConnectorError, InstanceRunning, RightsError
+from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError, WrongArgument
 
 Body = Callable[[Settings], Awaitable[int]]
 
@@ -88,7 +88,9 @@ def _only_error(group: BaseExceptionGroup[BaseException]) -> ConnectorError | No
 
 def complain(error: ConnectorError, *, is_pass: bool) -> int:
     """Tells an error where it belongs, and returns its code. -19 goes to standard error only."""
-    code = final_code(error, held=False, failed=False)
+    code: int = final_code(error, held=False, failed=False)
+    if isinstance(error, ControlError) and error.exit_code == WrongArgument.exit_code and not is_pass:
+        code = error.exit_code  # also when it was another process that found it wrong
     if is_pass and not isinstance(error, InstanceRunning):
         log.logger().error(log.Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
         log.exit_line(int(code))

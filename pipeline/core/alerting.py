@@ -45,7 +45,7 @@ _URGENCY = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.NOTICE: 2}
 
 _SEE_MORE = {
     AlertKind.EXIT_CODE: "ad-connector status",
-    AlertKind.FAILED: "ad-connector explain PERSON",
+    AlertKind.FAILED: "ad-connector explain PERSON, or explain --group NAME",
     AlertKind.HELD: "ad-connector plan",
     AlertKind.SEATS: "ad-connector check dropbox",
     AlertKind.SUSPENSION: "ad-connector explain PERSON",

@@ -38,10 +38,23 @@ def test_every_command_has_help_with_an_example(make_world_folder):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("explode",), ("run", "--explode"), ("plan", "--format", "poem"), ("approve",)]
+    "arguments",
+    [
+        ("explode",),
+        ("run", "--explode"),
+        ("plan", "--format", "poem"),
+        ("approve",),
+        ("retry",),
+        ("apply", "nowhere.json"),
+    ],
 )
 def test_a_wrong_command_line_is_2(make_world_folder, arguments):
     assert make_world_folder(*arguments).returncode == 2
+
+
+def test_the_list_of_commands_cuts_no_sentence_off(make_world_folder):
+    for command in ((), ("journal",)):
+        assert "..." not in make_world_folder(*command, "--help").stdout.partition("Commands:")[2], command
 
 
 def test_the_version(make_world_folder):
@@ -76,6 +89,7 @@ def make_world_folder(tools, tmp_path):
 def test_status_before_the_first_pass_and_after_it(world):
     empty = world.status()
     assert (empty["managed"], empty["last_pass"], empty["checkpoint"]) == (0, None, None)
+    assert empty["lag_seconds"] is None, "nothing was seen yet"
     assert not world.journal_file.exists(), "looking makes no journal"
     world.ok("run")
     world.console("accept", ADA)
@@ -117,7 +131,15 @@ def test_the_journal_as_jsonl_and_csv(settled):
     assert settled.ok("journal", "export", "--since", "2999-01-01").out == ""
     table = list(csv.DictReader(io.StringIO(settled.ok("journal", "export", "--format", "csv").out)))
     assert len(table) == len(lines)
-    assert settled("journal", "export", "--since", "yesterday").code != 0
+    assert settled("journal", "export", "--since", "yesterday").code == 2
+    mistyped = settled("journal", "export", "--person", "ada.lovelaec@example.test")
+    assert mistyped.code == 2
+    assert f"did you mean {ADA}" in mistyped.err
+    assert settled("explain", "nobody at all").code == 2
+    assert settled("explain", "--group", "no such group").code == 2
+    beyond = settled.ok("replay", "--from", "999999")
+    assert beyond.out == ""
+    assert "the change log ends at line" in beyond.err
 
 
 def test_settings_come_from_the_environment_too(world):

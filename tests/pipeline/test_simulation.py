@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.app.selected import plan_digest
 from pipeline.core.exits import ExitCode
 from state.journal import Journal
 from tests.pipeline.test_crash import busy_world
@@ -137,3 +138,23 @@ async def test_an_error_of_a_simulation_is_in_its_plan(world: World, monkeypatch
     assert simulated.summary.code is ExitCode.SCOPE
     assert simulated.plan["errors"]
     assert simulated.plan["exit_code"] == -15
+
+
+async def test_a_plan_is_read_by_action_and_then_by_e_mail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = world.person("zoe")
+    await world.run()
+    world.accept_all()
+    await world.run()
+    await world.clock.sleep(60)
+    world.people("mia", "Abe", "lea")
+    world.directory.disable(gone)
+    plan = (await world.simulate(monkeypatch)).plan
+    assert [(row["action"], row["email"].partition("@")[0]) for row in plan["actions"]] == [
+        ("invite", "abe"),
+        ("invite", "lea"),
+        ("invite", "mia"),
+        ("suspend", "zoe"),
+    ]
+    assert plan["plan"] == plan_digest(plan["actions"], plan["held"])

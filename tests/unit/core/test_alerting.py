@@ -163,7 +163,7 @@ def test_a_fingerprint_keeps_its_parts_apart_and_takes_any_text() -> None:
 @pytest.mark.parametrize(
     ("key", "command"),
     [
-        ("failed:seat", "ad-connector explain PERSON"),
+        ("failed:seat", "ad-connector explain PERSON, or explain --group NAME"),
         ("held:leavers", "ad-connector plan"),
         ("exit-code", "ad-connector status"),
         ("something else", "ad-connector status"),

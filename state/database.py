@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -248,14 +249,13 @@ class Database:
         self._require_scope()
         if not self._put_off and not self._connection.in_transaction:
             raise AssertionError("a write outside transaction() would wait for somebody else's statement")
-        if not isinstance(rows, Sequence):
-            rows = list(rows)
-        if not rows:
-            return
-        self._put_off.append((statement, rows))
-        self._rows_put_off += len(rows)
-        if self._rows_put_off > MOST_ROWS_PUT_OFF:
-            await self._hop(lambda _: None)
+        remaining = iter(rows)
+        # In slices: the rows of a first load of a million people are not to be in memory at once.
+        while part := list(islice(remaining, MOST_ROWS_PUT_OFF)):
+            self._put_off.append((statement, part))
+            self._rows_put_off += len(part)
+            if self._rows_put_off >= MOST_ROWS_PUT_OFF:
+                await self._hop(lambda _: None)
 
     async def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         self._require_scope()

@@ -21,12 +21,8 @@ async def commit(
     full: bool = False,
 ) -> None:
     """One transaction: deltas, mirror, dirty marks and checkpoint, all or none. `old`: who changed, as they were."""
-    emails = {entry.email.strip().lower() for entry in change.entries} | {
-        node.entry.email.strip().lower() for node in old.values()
-    }
     async with journal.transaction():
-        left = await journal.mirror.nodes(change.left)
-        emails |= {node.entry.email.strip().lower() for node in left.values()}
+        left = {} if full else await journal.mirror.nodes(change.left)
         changed = change.dirty if not full else await _changed(journal, change)
         await journal.mirror.apply(change)
         # Its own time, not ours: by it the directory knows which of its answers we have stored.
@@ -41,6 +37,9 @@ async def commit(
         await journal.mark_dirty(sorted(change.dirty), "comparison" if full else "delta", now)
         if not full:
             # Whoever shares an e-mail with somebody who changed has to be looked at as well.
+            emails = {entry.email.strip().lower() for entry in change.entries} | {
+                node.entry.email.strip().lower() for node in (*old.values(), *left.values())
+            }
             same = await journal.mirror.listed_with_email(email for email in emails if email)
             others = {guid for guids in same.values() for guid in guids} - change.dirty
             await journal.mark_dirty(sorted(others), "delta", now)

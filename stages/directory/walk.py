@@ -14,6 +14,9 @@ from pipeline.records import Edge
 _GROUPS_AT_ONCE = 50
 """So many groups' members are in memory as they came; what is kept of them is smaller."""
 
+_ENTRIES_AT_ONCE = 10_000
+"""So many objects are asked for in one go."""
+
 
 @dataclass(slots=True)
 class Walked:
@@ -39,36 +42,36 @@ async def walk(
     walked = Walked()
     pending = {target.guid: target for target in targets}
     while pending:
-        tell(Phase.DIRECTORY, len(walked.entries), len(walked.entries) + len(pending))
-        entries = await directory.read_entries(list(pending))
-        following: dict[str, Target] = {}
         groups: list[Entry] = []
-        for guid, target in pending.items():
-            entry = entries.get(guid)
-            if entry is None:
-                if was_group(guid):
-                    raise DirectoryError(
-                        "read the nested groups",
-                        f"the group {target.dn or guid} can't be read any more, and no tombstone shows that it was deleted",
-                        "give the service account the right to read it; nobody was touched",
-                    )
-                walked.unseen[guid] = target
-                continue
-            walked.entries[guid] = entry
-            if entry.kind is Kind.GROUP:
-                groups.append(entry)
+        expected = len(walked.entries) + len(pending)
+        guids = list(pending)
+        for start in range(0, len(guids), _ENTRIES_AT_ONCE):
+            tell(Phase.DIRECTORY, len(walked.entries), expected)
+            part = guids[start : start + _ENTRIES_AT_ONCE]
+            entries = await directory.read_entries(part)
+            for guid in part:
+                entry, target = entries.get(guid), pending.pop(guid)
+                if entry is None:
+                    if was_group(guid):
+                        raise DirectoryError(
+                            "read the nested groups",
+                            f"the group {target.dn or guid} can't be read any more, and no tombstone shows that it was deleted",
+                            "give the service account the right to read it; nobody was touched",
+                        )
+                    walked.unseen[guid] = target
+                    continue
+                walked.entries[guid] = entry
+                if entry.kind is Kind.GROUP:
+                    groups.append(entry)
         for start in range(0, len(groups), _GROUPS_AT_ONCE):
             for guid, members in (
                 await members_of(directory, groups[start : start + _GROUPS_AT_ONCE])
             ).items():
                 for target, is_primary in members:
-                    walked.edges.append(Edge(guid, target.guid, is_primary))
-                    following[target.guid] = target
-        pending = {
-            guid: target
-            for guid, target in following.items()
-            if guid not in walked.entries and guid not in walked.unseen and not known(guid)
-        }
+                    member = target.guid
+                    walked.edges.append(Edge(guid, member, is_primary))
+                    if member not in walked.entries and member not in walked.unseen and not known(member):
+                        pending[member] = target
     return walked
 
 

@@ -273,7 +273,7 @@ class Engine:
         log_news(state.plan)
         await self._give_seats(state)
         if await parts.planner.release(state.plan, selection):
-            log_held(state.plan.held)
+            log_held(state.plan.held, state.told_held)
         state.has_planned = True
         if compares and selection is None:
             async with self._journal.transaction():
@@ -355,7 +355,7 @@ class Engine:
             selection=state.selection.groups if state.selection else None,
         )
         log_group_news(state.groups)
-        log_held(state.groups.held)
+        log_held(state.groups.held, state.told_held)
         if again:
             async with self._journal.transaction():
                 await self._journal.mark_dirty(sorted(again), "action", self._clock.now())

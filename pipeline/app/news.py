@@ -28,8 +28,12 @@ def log_group_news(report: GroupReport) -> None:
     report.news.clear()
 
 
-def log_held(sets: Sequence[HeldSet]) -> None:
+def log_held(sets: Sequence[HeldSet], told: set[str]) -> None:
+    """Each set once a pass, however often it plans. `told`: the hashes of those that were."""
     for held in sets:
+        if held.hash in told:
+            continue
+        told.add(held.hash)
         logger().warning(
             Event.BRAKE_HELD, set=held.hash, what=held.subject.value, count=held.wanted, limit=held.rule
         )

@@ -40,6 +40,7 @@ class PassState:
     seats: int = 0
     free_seats: int = 0
     selection: Selection | None = None
+    told_held: set[str] = field(default_factory=set)  # held sets that the log has
 
     def take_touched(self) -> set[str]:
         """Persons about whom something was decided or done, and whose groups have not been looked at since."""

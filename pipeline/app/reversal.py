@@ -117,7 +117,7 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
     if not done:
         raise WrongArgument(
             "undo a pass",
-            f"pass {pass_id} is not known or changed nothing",
+            f"pass {pass_id} sent nothing to Dropbox, as a simulated one, or is not known",
             "see `ad-connector journal show` for passes",
         )
     about_groups = [one for one in done if one.group_guid]

@@ -21,7 +21,7 @@ from pipeline.app.health import reading_of
 from pipeline.app.requests import Requests
 from pipeline.app.signals import ENDING, RELOADING, receiving
 from pipeline.core.alerting import AlertKind, fingerprint_of
-from pipeline.errors import ConfigurationError, ConnectorError, ControlError
+from pipeline.errors import ConfigurationError, ConnectorError, ControlError, SyncError
 from pipeline.log import Event, logger
 from pipeline.model import Alert, Json, Severity
 from pipeline.ports import Clock
@@ -169,6 +169,11 @@ class Watch:
                     if not self._stop.is_set():
                         await self._reload()
                 elif self._stop.is_set():
+                    self._ended_by = self._ended_by or SyncError(
+                        "drain",
+                        "a second signal gave up what was under way",
+                        "nothing is lost: the next pass reads back what was being sent, and goes on from the journal",
+                    )
                     scope.cancel()
                     return
                 else:

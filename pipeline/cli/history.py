@@ -174,15 +174,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _line(line: Json) -> str:
-    parts = [
-        str(line["seq"]),
-        line["at"][:19],
-        line["kind"],
-        line["email"] or line["guid"],
-        line["action"],
-        line["state"],
-        line["cause"],
-    ]
+    what = [line["kind"], line["email"] or line["guid"], line["action"], line["state"], line["cause"]]
+    if line["kind"] == "pass":
+        what = [f"pass {line['pass']}", f"exit code {line['state']}"]
+    parts = [str(line["seq"]), line["at"][:19], *what]
     return "  ".join(part for part in parts if part)
 
 

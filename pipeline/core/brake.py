@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from pipeline.model import FREES_SEAT, LEAVER_KINDS, ActionKind
+from pipeline.records import HeldRecord
 
 HASH_LENGTH = 12
 MAX_CLUSTERS = 10
@@ -158,6 +159,24 @@ class HeldSet:
     kinds: tuple[tuple[ActionKind, int], ...]
     clusters: tuple[Cluster, ...]
     group_guid: str = ""
+
+    def record(self, now: datetime) -> HeldRecord:
+        """As it is kept in the journal."""
+        return HeldRecord(
+            hash=self.hash,
+            kind=self.subject.value,
+            at=now,
+            wanted=self.wanted,
+            limit_text=self.rule,
+            clusters=tuple(
+                (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
+                for cluster in self.clusters
+            ),
+            items=tuple(
+                (f"{item.group_guid}/{item.guid}" if item.group_guid else item.guid, item.kind.value)
+                for item in self.items
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

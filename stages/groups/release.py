@@ -9,7 +9,7 @@ from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_bra
 from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.journal_port import Journal
 from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind
-from pipeline.records import HeldRecord, Node
+from pipeline.records import Node
 
 
 class GroupRelease:
@@ -44,7 +44,7 @@ class GroupRelease:
             group_sizes=sizes,
         )
         for held in result.held:
-            await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
+            await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))
         await journal.groups.release(
             [(actions[item.ref], waves.get(item.guid, 0)) for item in result.released]
         )
@@ -73,22 +73,4 @@ def _sent(action: Action) -> Sent:
         at=action.sent_at,
         group_guid=action.group_guid,
         approved=action.approved,
-    )
-
-
-def _record(held: HeldSet, now: datetime) -> HeldRecord:
-    return HeldRecord(
-        hash=held.hash,
-        kind=held.subject.value,
-        at=now,
-        wanted=held.wanted,
-        limit_text=held.rule,
-        clusters=tuple(
-            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
-            for cluster in held.clusters
-        ),
-        items=tuple(
-            (f"{item.group_guid}/{item.guid}" if item.group_guid else item.guid, item.kind.value)
-            for item in held.items
-        ),
     )

@@ -14,7 +14,7 @@ from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Member, Profile, State
 from pipeline.ports import Clock
-from pipeline.records import HeldRecord, Node, Settlement
+from pipeline.records import Node, Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Release:
                 first_pass=await journal.count_real_passes() == 0,
             )
             for held in result.held:
-                await journal.outbox.hold([actions[item.ref] for item in held.items], _record(held, now))
+                await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))
             released = [actions[item.ref] for item in result.released]
             ordered = order([_planned(action, members.get(action.member_id)) for action in released])
             await journal.outbox.release(_with_predecessors(ordered, actions))
@@ -157,19 +157,4 @@ def _sent(action: Action) -> Sent:
         at=at,
         new_email=action.changes.email if is_update else "",
         approved=action.approved,
-    )
-
-
-def _record(held: HeldSet, now: datetime) -> HeldRecord:
-    return HeldRecord(
-        hash=held.hash,
-        kind=held.subject.value,
-        at=now,
-        wanted=held.wanted,
-        limit_text=held.rule,
-        clusters=tuple(
-            (f"{cluster.by}: {cluster.value}" if cluster.value else "others", cluster.count)
-            for cluster in held.clusters
-        ),
-        items=tuple((item.guid, item.kind.value) for item in held.items),
     )

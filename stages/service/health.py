@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from pipeline.errors import ConfigurationError
 from stages.service.observations import Observations
@@ -17,7 +19,7 @@ from stages.service.observations import Observations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How things stand. `troubles`: reasons not to be ready, empty when all is well. `values`: gauges by name, each
+    """How things stand. `troubles`: reasons not to be ready, empty when all is well. `values`: gauges and counters by name, each
     with an optional label, as {(name, label value): number}.
     """
 
@@ -42,9 +44,12 @@ _GAUGES = {
     "canary_arrival_timestamp_seconds": ("when a change of the canary last arrived", ""),
     "canary_overdue": ("1 when no change of the canary has arrived in time", ""),
     "requests_per_second": ("the present pace towards Dropbox", ""),
-    "requests_sent": ("requests sent to Dropbox by this process", ""),
-    "requests_refused": ("requests that Dropbox refused for their rate", ""),
     "mails_waiting": ("alert mails not yet delivered", ""),
+}
+
+_COUNTERS = {
+    "requests_sent": "requests sent to Dropbox by this process",
+    "requests_refused": "requests that Dropbox refused for their rate",
 }
 
 
@@ -80,6 +85,18 @@ async def serving(listen: str, read: Read, observations: Observations | None = N
         await runner.cleanup()
 
 
+class _Counters(Collector):
+    """What only grows while the process lives, as it stands now."""
+
+    def __init__(self, values: Mapping[tuple[str, str], float]) -> None:
+        self._values = values
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text in _COUNTERS.items():
+            if (name, "") in self._values:
+                yield CounterMetricFamily(f"ad_connector_{name}", text, value=self._values[name, ""])
+
+
 async def _alive(_request: web.Request) -> web.Response:
     return web.Response(text="alive\n")
 
@@ -111,7 +128,10 @@ def _metrics(
             "ad_connector_ready", "1 when directory, Dropbox and journal are fine", registry=registry
         )
         ready.set(0 if reading.troubles else 1)
+        registry.register(_Counters(reading.values))
         for (name, label), value in reading.values.items():
+            if name in _COUNTERS:
+                continue
             gauge = gauges[name].labels(label) if label else gauges[name]
             gauge.set(value)
         body = generate_latest(registry) + (observations.exposition() if observations is not None else b"")

@@ -190,7 +190,9 @@ def test_a_second_sigterm_gives_up_at_once(settled, tools):
     watch.process.send_signal(signal.SIGTERM)
     tools.wait_until(lambda: "draining" in watch.err, "it drains")
     watch.process.send_signal(signal.SIGTERM)
-    watch.wait(10)
+    assert watch.wait(10) == -17, "not everything that was wanted is done"
+    assert "a second signal gave up" in watch.err
+    assert watch.err.splitlines()[-1] == "exit code: -17"
     settled.forget_exchanges()
     settled.ok("run")
     assert settled.writes() == [], "the update had its effect: read back, not sent again"
@@ -215,7 +217,7 @@ def test_a_second_instance_ends_with_minus_19_and_names_the_first(settled):
 def test_reading_commands_work_beside_a_watch(settled):
     watch = settled.watch()
     assert str(watch.process.pid) in settled.ok("status").out
-    assert settled.ok("journal", "show").out
+    assert "  pass 1  exit code 0\n" in settled.ok("journal", "show").out
     assert settled.ok("journal", "export", "--format", "csv").out.startswith("seq,at,kind")
     settled.ok("journal", "backup", settled.folder / "backup.db")
     settled.ok("check", "journal")

@@ -103,7 +103,7 @@ def test_a_service_tells_how_it_is_and_takes_a_new_configuration_only_when_it_is
     assert first["ad_connector_managed_members"] == status["managed"] > 0
     assert first["ad_connector_last_pass_exit_code"] == 0
     assert first["ad_connector_requests_per_second"] > 0
-    assert first["ad_connector_requests_refused"] == 0
+    assert first["ad_connector_requests_refused_total"] == 0
     assert first["ad_connector_canary_overdue"] == 0
     assert first["ad_connector_change_lag_seconds_count"] == 0
 
@@ -116,7 +116,7 @@ def test_a_service_tells_how_it_is_and_takes_a_new_configuration_only_when_it_is
     assert 0 < second["ad_connector_change_lag_seconds_sum"] < 60
     assert second['ad_connector_change_lag_seconds_bucket{le="+Inf"}'] == 1
     assert second['ad_connector_actions_total{action="update",outcome="done"}'] == 1
-    assert second["ad_connector_requests_sent"] > first["ad_connector_requests_sent"]
+    assert second["ad_connector_requests_sent_total"] > first["ad_connector_requests_sent_total"]
     assert (
         second["ad_connector_last_pass_timestamp_seconds"]
         >= first["ad_connector_last_pass_timestamp_seconds"]

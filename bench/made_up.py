@@ -190,6 +190,9 @@ class MadeUpTeam:
         member = replace(self._member(int(member_id.rpartition(":")[2])), surname=changes.surname)
         return Outcome(verdict=Verdict.DONE, member=member)
 
+    def pace(self) -> Mapping[str, float]:
+        return {}
+
     async def close(self) -> None:
         pass
 

@@ -63,7 +63,8 @@ def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
     )
 
 
-def team_of(settings: Settings, clock: Clock) -> HttpTeam:
+def team_of(settings: Settings, clock: Clock, *, known_pace: float = 0.0) -> HttpTeam:
+    """`known_pace`: requests a second that an earlier process, or client, came to."""
     section = settings.dropbox
     credentials = section.credentials()
 
@@ -91,6 +92,7 @@ def team_of(settings: Settings, clock: Clock) -> HttpTeam:
         keep_refresh_token=keep,
         max_requests_per_second=section.max_requests_per_second,
         max_concurrency=section.max_concurrency,
+        known_pace=known_pace,
         timeout_seconds=section.timeout_seconds,
         ca_file=str(section.ca_file or ""),
         syncs_groups=settings.groups.mode != "off",

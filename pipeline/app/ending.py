@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from pipeline.app.pace_memory import remember_pace
 from pipeline.app.parts import Parts
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
 from pipeline.core.plan import NoteKind
@@ -31,6 +32,8 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
             "detail": {"actions": state.apply.done},
         }
         await journal.append([row], now)
+        if not simulated:
+            await remember_pace(journal, parts.team.pace())
     with in_pass(state.id):
         if not simulated:
             await parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)

@@ -14,6 +14,7 @@ import anyio
 from config.settings import Settings
 from pipeline.app import compose
 from pipeline.app.clock import SystemClock
+from pipeline.app.pace_memory import known_pace
 from pipeline.app.recorded import recorded
 from pipeline.app.report import PassSummary
 from pipeline.app.selected import plan_digest
@@ -53,7 +54,7 @@ async def assembled(
     """An assembly that is closed at the end, whatever happens. `observe` is told of every action's outcome."""
     the_clock = clock or SystemClock()
     directory = outside.directory or compose.directory_of(settings, the_clock)
-    team = outside.team or compose.team_of(settings, the_clock)
+    team = outside.team or compose.team_of(settings, the_clock, known_pace=await known_pace(journal))
     assembly = compose.assemble(
         settings,
         journal,

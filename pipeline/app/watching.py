@@ -197,10 +197,11 @@ class Watch:
                 self._end()
                 return
             settings = self._keep_what_needs_restart(settings)
+            pace = self._assembly.parts.team.pace() if self._assembly else {}
             compose.mailer_of(settings.mail)  # its secrets can be had
             outside = passes.Outside(
                 directory=compose.directory_of(settings, self._clock),
-                team=compose.team_of(settings, self._clock),
+                team=compose.team_of(settings, self._clock, known_pace=pace.get("requests_per_second", 0.0)),
             )
             self._configure_log(settings)
         except ConnectorError as error:

@@ -33,6 +33,7 @@ class Client:
             clock,
             max_requests_per_second=options.max_requests_per_second,
             max_concurrency=options.max_concurrency,
+            known_pace=options.known_pace,
         )
         self.breaker = Breaker(clock)
         self._own_requests: dict[str, None] = {}

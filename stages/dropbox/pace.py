@@ -72,9 +72,9 @@ class Sent:
 class Pace:
     """All times in seconds of a monotonic clock, all rates in requests a second."""
 
-    def __init__(self, now: float, *, ceiling: float) -> None:
+    def __init__(self, now: float, *, ceiling: float, first_rate: float = 0.0) -> None:
         self._ceiling = ceiling
-        self.rate = min(FIRST_RATE, ceiling)
+        self.rate = min(max(FIRST_RATE, first_rate), ceiling)
         self.limit: float | None = None
         self.silent_until = now
         self._next_at = now

@@ -26,10 +26,13 @@ class _Waiter:
 class Pacer:
     """Await `acquire`, send, then hand the slot back. Safe to cancel while waiting."""
 
-    def __init__(self, clock: Clock, *, max_requests_per_second: float, max_concurrency: int) -> None:
+    def __init__(
+        self, clock: Clock, *, max_requests_per_second: float, max_concurrency: int, known_pace: float = 0.0
+    ) -> None:
+        """`known_pace`: requests a second that were possible before. It starts at half of it, and never below the usual start."""
         self._clock = clock
         self._max_concurrency = max_concurrency
-        self._pace = Pace(clock.monotonic(), ceiling=max_requests_per_second)
+        self._pace = Pace(clock.monotonic(), ceiling=max_requests_per_second, first_rate=known_pace / 2)
         self._reads: deque[_Waiter] = deque()
         self._writes: deque[_Waiter] = deque()
         self._writes_in_a_row = 0

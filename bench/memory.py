@@ -7,21 +7,23 @@ a process of its own.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import anyio
 
 from bench import made_up
 from bench.figure import Figure
+from bench.machine import peak_megabytes
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, LARGE = (10_000, 100_000), 1_000_000
+CHANGES = 7
 GOALS = {100_000: 300.0, LARGE: 1_500.0}
 
 
@@ -50,6 +52,17 @@ def measure(full: bool) -> Iterator[Figure]:
                     goal="" if found is first else "flat",
                     note=f"{found['seconds']:.1f} s",
                 )
+                if what == "full comparison":
+                    yield Figure(
+                        name=f"one change, {size:,} people, CPU",
+                        value=found["change"] * 1e3,
+                        unit="ms",
+                        beside="the full comparison",
+                        ratio=found["cpu"] / found["change"],
+                        goal=">= 1,000 x less" if size >= 100_000 else "",
+                        note=f"a name, seen and carried out in the same process, median of {CHANGES}; 3 requests to Dropbox "
+                        f"(tests/applier/test_one_change.py) against {-(-(size + 1) // made_up.PAGE) + 3}",
+                    )
 
 
 def _child(size: int, folder: Path) -> dict[str, float]:
@@ -74,11 +87,20 @@ async def _pass(size: int, folder: Path) -> dict[str, float]:
         summary = await assembly.engine.run()
         if summary.code or summary.actions:
             raise AssertionError(f"exit code {int(summary.code)}, {summary.actions}, {summary.ended_by}")
-        return {
+        found = {
             "seconds": time.perf_counter() - started,
             "cpu": time.process_time() - cpu,
-            "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "mb": peak_megabytes(),
         }
+        costs = []
+        for number in range(CHANGES):
+            directory.rename(number, "Changed")
+            cpu = time.process_time()
+            summary = await assembly.engine.run()
+            costs.append(time.process_time() - cpu)
+            if summary.code or summary.actions != {"update": 1}:
+                raise AssertionError(f"exit code {int(summary.code)}, {summary.actions}, {summary.ended_by}")
+        return {**found, "change": median(costs)}
 
 
 if __name__ == "__main__":

@@ -200,6 +200,21 @@ def subject_of(kind: ActionKind, *, new_email: str = "") -> Subject | None:
     }.get(kind)
 
 
+def counted_kinds(wanted: Iterable[BrakeItem], policy: BrakePolicy) -> frozenset[ActionKind]:
+    """Of which kinds `count_window` must see what was sent, for `apply_brake` to judge these persons; of none where none is
+    braked. On the day of a first load the window holds an invitation for everybody: it is read only where it counts.
+    """
+    subjects = {subject_of(item.kind, new_email=item.new_email) for item in wanted}
+    kinds = set(
+        LEAVER_KINDS if subjects & {Subject.LEAVERS, Subject.EMAIL_CHANGES} else ()
+    )  # the base has who is gone
+    if Subject.EMAIL_CHANGES in subjects:
+        kinds.add(ActionKind.UPDATE)
+    if Subject.INVITES in subjects and policy.max_invites:
+        kinds.add(ActionKind.INVITE)
+    return frozenset(kinds)
+
+
 def count_window(sent: Iterable[Sent], *, now: datetime, policy: BrakePolicy) -> WindowCounts:
     """Counts what was sent within the policy's window before `now`, each person once."""
     touched: dict[Subject, set[str]] = defaultdict(set)

@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
+from pipeline.core.brake import (
+    BrakeItem,
+    BrakePolicy,
+    HeldSet,
+    Sent,
+    apply_brake,
+    count_window,
+    counted_kinds,
+)
 from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Member, Profile, State
@@ -47,19 +55,13 @@ class Release:
             members = await journal.members.by_id(
                 {action.member_id for action in actions.values() if action.member_id}
             )
-            kinds = [
-                ActionKind.SUSPEND,
-                ActionKind.REMOVE,
-                ActionKind.REVOKE_INVITE,
-                ActionKind.UPDATE,
-                ActionKind.INVITE,
-            ]
-            sent = await journal.outbox.sent_since(now - self._policy.window, kinds)
-            counts = count_window([_sent(action) for action in sent], now=now, policy=self._policy)
             items = [
                 _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
                 for action in actions.values()
             ]
+            kinds = sorted(counted_kinds(items, self._policy))
+            sent = await journal.outbox.sent_since(now - self._policy.window, kinds) if kinds else []
+            counts = count_window([_sent(action) for action in sent], now=now, policy=self._policy)
             # Counting the managed reads them all; names and external ids are braked by nothing.
             is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
             result = apply_brake(

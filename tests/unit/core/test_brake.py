@@ -23,6 +23,7 @@ from pipeline.core.brake import (
     clusters_of,
     content_hash,
     count_window,
+    counted_kinds,
     parent_of,
     subject_of,
 )
@@ -395,3 +396,61 @@ def test_nothing_is_lost_or_doubled_and_whatever_is_released_is_within_the_limit
     }
     assert len(gone) <= limit
     assert managed < 4 or len(gone) <= managed / 2
+
+
+PERSON_KINDS = (K.SUSPEND, K.REMOVE, K.REVOKE_INVITE, K.UPDATE, K.INVITE, K.UNSUSPEND)
+
+
+@given(
+    wanted=st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from(PERSON_KINDS), st.sampled_from(["", "new@x.test"])),
+        max_size=12,
+    ),
+    sent=st.lists(
+        st.tuples(st.integers(0, 19), st.sampled_from(PERSON_KINDS), st.sampled_from(["", "new@x.test"])),
+        max_size=20,
+    ),
+    managed=st.integers(0, 30),
+    max_invites=st.sampled_from([0, 3]),
+    limit=st.integers(0, 6),
+)
+def test_what_is_not_counted_would_not_have_held_anything(
+    wanted: list[tuple[int, K, str]],
+    sent: list[tuple[int, K, str]],
+    managed: int,
+    max_invites: int,
+    limit: int,
+) -> None:
+    policy = BrakePolicy(
+        max_leavers=Limit(limit), max_email_changes=Limit(2, Decimal(10)), max_invites=max_invites
+    )
+    items = [
+        BrakeItem(guid=f"p{guid}", kind=kind, new_email=email if kind is K.UPDATE else "", ref=place)
+        for place, (guid, kind, email) in enumerate(wanted)
+    ]
+    writes = [
+        Sent(guid=f"p{guid}", kind=kind, at=NOW, new_email=email if kind is K.UPDATE else "")
+        for guid, kind, email in sent
+    ]
+    kinds = counted_kinds(items, policy)
+    every = apply_brake(items, count_window(writes, now=NOW, policy=policy), managed, policy)
+    few = [one for one in writes if one.kind in kinds]
+    assert every == apply_brake(items, count_window(few, now=NOW, policy=policy), managed, policy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "new_email", "max_invites", "counted"),
+    [
+        (K.INVITE, "", 0, set()),  # the day of a first load: an invitation for everybody
+        (K.INVITE, "", 5, {K.INVITE}),
+        (K.UPDATE, "", 5, set()),  # a name
+        (K.UPDATE, "new@x.test", 0, {K.UPDATE, K.SUSPEND, K.REMOVE, K.REVOKE_INVITE}),
+        (K.REMOVE, "", 0, {K.SUSPEND, K.REMOVE, K.REVOKE_INVITE}),
+        (K.UNSUSPEND, "", 5, set()),
+    ],
+)
+def test_of_the_window_only_what_counts_is_read(
+    kind: K, new_email: str, max_invites: int, counted: set[K]
+) -> None:
+    item = BrakeItem(guid="p1", kind=kind, new_email=new_email)
+    assert counted_kinds([item], BrakePolicy(max_invites=max_invites)) == counted

@@ -133,7 +133,8 @@ class FactReader:
             labels={},
         )
 
-    def subject(self, node: Node, facts: Facts, nesting: Nesting) -> Subject:
+    def subject(self, node: Node, facts: Facts, nesting: Nesting, *, with_path: bool = True) -> Subject:
+        """`with_path`: the way through the groups is looked up, which only the words of a reason need."""
         guid = node.guid
         node = _as_held(node, nesting)
         link = facts.links.get(guid)
@@ -185,7 +186,7 @@ class FactReader:
             claim=self._claim(node, found.member, found.rival, facts, nesting) if found.member else None,
             parked_email=next((one.changes.email for one in actions if _is_parked(one)), ""),
             pin=facts.pins.get(guid),
-            scope_path=nesting.path(guid) if node.listed else (),
+            scope_path=nesting.path(guid) if with_path and node.listed else (),
         )
 
     def _excluded(self, node: Node, member_email: str, nesting: Nesting) -> str:

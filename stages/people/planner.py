@@ -244,10 +244,12 @@ class Planner:
         async with self._journal.reading():
             pairs = await self._journal.links.at_rest(member.member_id for member in present)
         facts = self._facts.of_linked(pairs, present, now)
+        nothing, policy = Decision(), self._options.policy
         return frozenset(
             node.guid
             for _, node in pairs
-            if decide(self._facts.subject(node, facts, nesting), self._options.policy, now) == Decision()
+            # Whoever wants something is decided about once more, and then with the path in its reason.
+            if decide(self._facts.subject(node, facts, nesting, with_path=False), policy, now) == nothing
         )
 
     async def _write(

@@ -137,6 +137,8 @@ def test_the_journal_as_jsonl_and_csv(settled):
     assert f"did you mean {ADA}" in mistyped.err
     assert settled("explain", "nobody at all").code == 2
     assert settled("explain", "--group", "no such group").code == 2
+    assert settled("approve", "0123456789ab").code == 2
+    assert settled("undo", "999").code == 2
     beyond = settled.ok("replay", "--from", "999999")
     assert beyond.out == ""
     assert "the change log ends at line" in beyond.err

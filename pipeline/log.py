@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -350,11 +351,15 @@ def _text(moment: str, line: dict[str, Any]) -> str:
         line["pass_id"] = pass_id  # last: people read who and what first
     text = f"{moment} {level:<7} {escaped(str(event))}"
     for key, value in line.items():
-        text += f" {escaped(key)}={_quoted(value)}"
+        text += f" {_key(key)}={_quoted(value)}"
     for part in str(exception).splitlines() if exception else ():
         # indented: no text inside an exception can look like a line of its own
         text += f"\n    | {escaped(part)}"
     return text
+
+
+_key = lru_cache(maxsize=200)(escaped)
+"""The same few names stand in every line."""
 
 
 def _quoted(value: Any) -> str:

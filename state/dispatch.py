@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 
 from pipeline.core.transitions import check_transition
@@ -19,12 +19,15 @@ OPEN = "state NOT IN ('done', 'superseded')"
 _NOTHING = Profile()
 
 
+_FIELDS = tuple(field.name for field in fields(Profile))
+
+
 def _profile(text: str) -> Profile:
     return _NOTHING if text == "{}" else Profile(**json.loads(text))
 
 
 def stored(profile: Profile) -> str:
-    return dump({key: value for key, value in asdict(profile).items() if value})
+    return dump({name: value for name in _FIELDS if (value := getattr(profile, name))})
 
 
 _KINDS = {kind.value: kind for kind in ActionKind}

@@ -29,11 +29,14 @@ def marks(count: int) -> str:
     return ",".join("?" * count)
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+
+
 def node_of(row: Row) -> Node:
     return Node(
         entry=Entry(
             guid=row["guid"],
-            kind=Kind(row["kind"]),
+            kind=_KINDS[row["kind"]],
             dn=row["dn"],
             name=row["name"],
             sid=row["sid"],

@@ -38,6 +38,8 @@ class Exclusions:
             return "excluded by GUID"
         if guid and guid.lower() in self.group_members:
             return f"in the exclusion group {self.group_name}".rstrip()
+        if not self._patterns:
+            return None
         emails = {directory_email.strip().lower(), member_email.strip().lower()} - {""}
         for pattern, text in self._patterns:
             if any(fnmatchcase(email, pattern) for email in emails):

@@ -261,8 +261,6 @@ def measure(full: bool) -> list[Figure]:
             name="status",
             value=told * 1000,
             unit="ms",
-            beside="",
-            ratio=0.0,
             goal="< 100",
             note=f"in the process, {PEOPLE:,} people, CPU, median of 5",
         ),
@@ -270,15 +268,11 @@ def measure(full: bool) -> list[Figure]:
             name="explain",
             value=found * 1000,
             unit="ms",
-            beside="",
-            ratio=0.0,
             goal="< 100",
             note=f"in the process, {PEOPLE:,} people, CPU, median of 5",
         ),
         *(
-            Figure(
-                name=name, value=seconds, unit="s", beside="", ratio=0.0, goal="", note=f"{count:,} changes"
-            )
+            Figure(name=name, value=seconds, unit="s", note=f"{count:,} changes")
             for name, seconds in (
                 ("standby: a base copy", based),
                 ("standby: 1,000 more lines", shipped),
@@ -290,8 +284,6 @@ def measure(full: bool) -> list[Figure]:
                 name=name,
                 value=seconds,
                 unit="s",
-                beside="",
-                ratio=0.0,
                 goal="flat memory",
                 note=f"{count:,} changes; the peak of memory grew by {grown:.1f} MB",
             )
@@ -301,9 +293,6 @@ def measure(full: bool) -> list[Figure]:
             name="peak memory of the bench process",
             value=peak,
             unit="MB",
-            beside="",
-            ratio=0.0,
-            goal="",
             note="getrusage",
         ),
     ]

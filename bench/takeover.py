@@ -42,15 +42,10 @@ def measure(full: bool) -> Iterator[Figure]:
         name="takeover: primary killed until a change arrives from the standby",
         value=whole,
         unit="s",
-        beside="",
-        ratio=0.0,
-        goal="",
         note=f"{PEOPLE:,} people, shipped every {SHIP_SECONDS:g} s: {made_of}",
     )
     for step, seconds in steps.items():
-        yield Figure(
-            name=f"takeover: {step}", value=seconds, unit="s", beside="", ratio=0.0, goal="", note=""
-        )
+        yield Figure(name=f"takeover: {step}", value=seconds, unit="s")
 
 
 async def _measure(folder: Path) -> dict[str, float]:

@@ -34,7 +34,6 @@ __all__ = [
     "configure",
     "exit_line",
     "in_pass",
-    "log_action",
     "log_actions",
     "logger",
     "register_secret",
@@ -286,13 +285,8 @@ def shown_by(screen: Callable[[str], None]) -> Iterator[None]:
         _screen.reset(token)
 
 
-def log_action(person: str, action: str, outcome: str, reason: str, **more: Any) -> None:
-    """The canonical line of one action; the only line about it above debug."""
-    log_actions([{"person": person, "action": action, "outcome": outcome, "reason": reason, **more}])
-
-
 def log_actions(actions: Iterable[Mapping[str, Any]]) -> None:
-    """A line for each, with at least person, action, outcome and reason.
+    """The canonical line of each, the only one about it above debug; with at least person, action, outcome and reason.
 
     A pass writes thousands of these: they go past structlog, and into the file in one write for many.
     """

@@ -35,9 +35,8 @@ _STATES = {state.value: state for state in State}
 
 
 def action_of(stored_row: Row) -> Action:
-    row = dict(
-        zip(stored_row.keys(), stored_row, strict=True)
-    )  # a Row looks for each name from its first column on
+    # A Row looks for each name from its first column on.
+    row = dict(zip(stored_row.keys(), stored_row, strict=True))
     return Action(
         id=row["id"],
         guid=row["guid"],

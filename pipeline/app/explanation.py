@@ -74,9 +74,10 @@ async def explain_stranger(journal: Journal, text: str) -> list[Json]:
 
     Each with the reason for which nothing is done; the shape is a small one of `explain --json`.
     """
+    email = text.strip().lower()
     async with journal.reading():
         nodes = await journal.mirror.find_strangers(text)
-        members = (await journal.members.by_email([text.strip().lower()])).get(text.strip().lower(), [])
+        members = (await journal.members.by_email([email])).get(email, [])
     nesting = await nesting_of(journal, [node.entry.guid for node in nodes])
     found: list[Json] = []
     for node in nodes:

@@ -75,11 +75,7 @@ async def status_of(journal: Journal, now: datetime) -> Json:
                 "server": checkpoint.server,
                 "at": stamp(checkpoint.at) if checkpoint.at else None,
             },
-            "lag_seconds": max(0.0, (now - min(oldest)).total_seconds())
-            if oldest
-            else None
-            if checkpoint is None  # nothing was seen yet: no lag would be a claim
-            else 0.0,
+            "lag_seconds": _lag_seconds(oldest, now, has_seen=checkpoint is not None),
             "brake": {
                 "sets": [
                     {"hash": one.hash, "kind": one.kind, "count": one.wanted, "limit": one.limit_text}
@@ -93,3 +89,10 @@ async def status_of(journal: Journal, now: datetime) -> Json:
             "mails_waiting": await journal.alerts.unsent_mails(),
             "dirty": await journal.count_dirty(),
         }
+
+
+def _lag_seconds(oldest: Sequence[datetime], now: datetime, *, has_seen: bool) -> float | None:
+    """None before anything was seen: no lag would be a claim."""
+    if oldest:
+        return max(0.0, (now - min(oldest)).total_seconds())
+    return 0.0 if has_seen else None

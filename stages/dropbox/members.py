@@ -263,9 +263,9 @@ def _matched(entries: Mapping[int, NewMember], items: Sequence[Any], request_id:
     """Items to entries by position, checked by e-mail: the order is implied by the vendor, not promised."""
     emails = [_item_email(item) for item in items]
     by_email = dict(zip(emails, items, strict=True))
+    is_whole = len(items) == len(entries)
     outcomes = {}
     for position, (index, entry) in enumerate(entries.items()):
-        is_whole = len(items) == len(entries)
         item = items[position] if is_whole else None
         if item is None or emails[position] not in ("", entry.member_email):
             item = by_email.get(entry.member_email)

@@ -40,9 +40,8 @@ class DropboxOptions:
     keep_refresh_token: Callable[[str], None] | None = field(default=None, repr=False)
     max_requests_per_second: float = 10.0
     max_concurrency: int = 4
-    known_pace: float = (
-        0.0  # requests a second that were possible before; half of it is where the client starts
-    )
+    # Requests a second that were possible before; half of it is where the client starts.
+    known_pace: float = 0.0
     timeout_seconds: float = 100.0
     ca_file: str = ""
     syncs_groups: bool = False  # `check` then looks for the scopes of groups as well

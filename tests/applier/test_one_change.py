@@ -3,8 +3,8 @@
 The team is asked how it is, the person is read, the write is sent; never a write without the read before it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from pipeline.app.compose import Assembly
 from pipeline.model import State
 from tests.applier.world import HurriedClock, World
+from tests.watching import watching_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -39,28 +40,8 @@ class HeldClock(HurriedClock):
             await self._turned.wait()
 
 
-@asynccontextmanager
-async def _watching(world: World) -> AsyncIterator[Assembly]:
-    async def wait_for_change(seconds: float) -> bool:
-        await world.clock.sleep(seconds)
-        return False
-
-    async def on_ready() -> None:
-        ready.set()
-
-    ready, stop = anyio.Event(), anyio.Event()
-    async with world.process() as assembly, anyio.create_task_group() as tasks:
-
-        async def work() -> None:
-            await assembly.engine.watch(
-                poll_seconds=5, wait_for_change=wait_for_change, on_ready=on_ready, stop=stop
-            )
-
-        tasks.start_soon(work)
-        with anyio.fail_after(60):
-            await ready.wait()
-        yield assembly
-        stop.set()
+def _watching(world: World) -> AbstractAsyncContextManager[Assembly]:
+    return watching_engine(world.process(), world.clock, ready_seconds=60)
 
 
 async def _look(world: World, assembly: Assembly, *, until: str = "") -> list[str]:

@@ -12,6 +12,7 @@ from pipeline.errors import DirectoryBusy, JournalError, TeamReadError
 from pipeline.model import ActionKind, Member, Outcome, Profile, Status
 from tests.pipeline.group_world import in_group, nest
 from tests.pipeline.world import TurnedClock, World
+from tests.watching import watching_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -58,26 +59,8 @@ class Watch:
 
 @asynccontextmanager
 async def watching(world: World) -> AsyncIterator[Watch]:
-    async def wait_for_change(seconds: float) -> bool:
-        await world.clock.sleep(seconds)
-        return False
-
-    async def on_ready() -> None:
-        ready.set()
-
-    ready, stop = anyio.Event(), anyio.Event()
-    async with world.open() as assembly, anyio.create_task_group() as tasks:
-
-        async def work() -> None:
-            await assembly.engine.watch(
-                poll_seconds=5, wait_for_change=wait_for_change, on_ready=on_ready, stop=stop
-            )
-
-        tasks.start_soon(work)
-        with anyio.fail_after(10):
-            await ready.wait()
+    async with watching_engine(world.open(), world.clock, ready_seconds=10) as assembly:
         yield Watch(assembly, world)
-        stop.set()
 
 
 def held(world: World) -> World:

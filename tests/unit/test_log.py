@@ -35,10 +35,14 @@ def to_stream(**options: object) -> io.StringIO:
     return stream
 
 
+def log_action(person: str, action: str, outcome: str, reason: str, **more: object) -> None:
+    log.log_actions([{"person": person, "action": action, "outcome": outcome, "reason": reason, **more}])
+
+
 def test_the_canonical_line_of_an_action_for_people() -> None:
     stream = to_stream()
     with log.in_pass(7):
-        log.log_action("ann@example.test", "invite", "done", "in sync group Dropbox via Sales", seats=3)
+        log_action("ann@example.test", "invite", "done", "in sync group Dropbox via Sales", seats=3)
     assert stream.getvalue() == (
         "2026-11-23T12:00:00.000Z info    action person=ann@example.test action=invite outcome=done "
         'reason="in sync group Dropbox via Sales" seats=3 pass_id=7\n'
@@ -48,7 +52,7 @@ def test_the_canonical_line_of_an_action_for_people() -> None:
 def test_the_canonical_line_of_an_action_for_machines() -> None:
     stream = to_stream(format="json")
     with log.in_pass(7):
-        log.log_action("ann@example.test", "suspend", "failed", "left")
+        log_action("ann@example.test", "suspend", "failed", "left")
     assert json.loads(stream.getvalue()) == {
         "event": "action",
         "level": "error",
@@ -74,8 +78,8 @@ def test_a_pass_ends_with_its_exit_code_on_a_line_of_its_own(level: str) -> None
 
 def test_the_level_is_the_least_that_is_written() -> None:
     stream = to_stream(level="warning")
-    log.log_action("a", "invite", "done", "r")
-    log.log_action("b", "invite", "retry", "r")
+    log_action("a", "invite", "done", "r")
+    log_action("b", "invite", "retry", "r")
     assert "person=a" not in stream.getvalue()
     assert "person=b" in stream.getvalue()
 
@@ -202,7 +206,7 @@ def test_sentences_about_secrets_stay_readable() -> None:
 def test_a_name_from_the_directory_can_not_forge_a_line() -> None:
     stream = to_stream()
     name = "x\nexit code: 0\r\u2028exit code: 0\x1b[2J\u202e"
-    log.log_action(name, "invite", "done", name)
+    log_action(name, "invite", "done", name)
     try:
         fail(name)
     except ValueError:
@@ -230,9 +234,7 @@ def test_any_event_is_one_line_of_json_that_reads_back(text: str, more: dict[str
 @given(st.text(), st.text())
 def test_any_event_is_one_line_of_text(key: str, text: str) -> None:
     stream = to_stream()
-    log.log_action(
-        text, text, text, text, **({key: text} if key not in {"level", "exc_info", "event"} else {})
-    )
+    log_action(text, text, text, text, **({key: text} if key not in {"level", "exc_info", "event"} else {}))
     assert len(stream.getvalue().splitlines()) == 1
 
 
@@ -252,7 +254,7 @@ def test_the_file_is_turned_and_every_line_kept(tmp_path: Path) -> None:
     file = tmp_path / "x.log"
     log.configure(LogOptions(path=file, to_stderr=False, max_bytes=200, backups=3))
     for number in range(6):
-        log.log_action(f"p{number}", "invite", "done", "r")
+        log_action(f"p{number}", "invite", "done", "r")
     names = sorted(found.name for found in tmp_path.iterdir())
     assert names == ["x.log", "x.log.1", "x.log.2"]
     assert all(stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600 for name in names)
@@ -304,7 +306,7 @@ def test_a_full_disk_stops_no_work_and_shows_no_line(
     if not full.exists():
         pytest.skip("needs /dev/full")
     log.configure(LogOptions(path=full, to_stderr=False, max_bytes=0))
-    log.log_action("ann", "invite", "done", "r")
+    log_action("ann", "invite", "done", "r")
     complaint = capsys.readouterr().err
     assert "can't be written" in complaint
     assert "ann" not in complaint

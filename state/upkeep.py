@@ -59,7 +59,6 @@ async def _verify_chain(journal: Journal) -> list[Fault]:
     async with journal.reading():
         chain = await journal.get("chain_base") or ""
         expected = int(await journal.get("chain_base_seq") or 0) + 1
-    async with journal.reading():
         last = await journal.last_seq()
     while True:
         tell(Phase.LINES, expected - 1, last)

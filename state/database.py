@@ -201,14 +201,22 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """A consistent view for several reads in this process."""
+        """One view for several reads: what others write meanwhile, in this process or beside it, is not seen.
+
+        A connection that only reads is beside the owner, and needs a transaction for it; the owner's own has the lock.
+        """
         async with self._lock:
             with journal_errors("read the journal", self.path):
+                if self.read_only:
+                    self._put_off.append(("BEGIN", None))
                 self._inside = True
                 try:
                     yield
                 finally:
                     self._inside = False
+                    if self.read_only:
+                        with anyio.CancelScope(shield=True):
+                            await self._rollback()
 
     # Hops to the connection's thread, not SQLite, are what a busy journal's time goes to: what nobody waits for goes
     # along with the next statement, or with COMMIT. The order stays, and an error ends the same transaction.

@@ -147,7 +147,7 @@ def register(app: typer.Typer) -> None:
             if faults:
                 raise JournalError(
                     "verify the journal",
-                    f"{len(faults)} faults",
+                    "one fault" if len(faults) == 1 else f"{len(faults)} faults",
                     "restore a backup, or move the journal away",
                 )
             typer.echo("ok       file, change log and invariants")

@@ -16,9 +16,9 @@ from pipeline.app import compose, passes
 from pipeline.app.requests import Requests
 from pipeline.app.selected import select_person
 from pipeline.app.tables import plan_table
+from pipeline.cli.approve import refuse_simulation
 from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
-from pipeline.errors import ConfigurationError
 from pipeline.progress import Phase
 from stages.people.planner import Selection
 from state import lock
@@ -40,12 +40,12 @@ def register(app: typer.Typer) -> None:
         only: Annotated[str, typer.Option("--only", metavar="EMAIL|GUID", help="only this person")] = "",
     ) -> None:
         """One pass from the directory to Dropbox: the scheduled task."""
+        if only and simulate:
+            raise typer.BadParameter("--simulate and --only don't go together; see `ad-connector explain`")
 
         async def body(settings: Settings) -> int:
-            if (simulate or settings.simulation) and only:
-                raise ConfigurationError(
-                    "run for one person", "--only in simulation", "look at `ad-connector explain` instead"
-                )
+            if only:
+                refuse_simulation(settings, "run for one person")
             if simulate or settings.simulation:
                 return await _simulated(settings, full=full)
             return await _real(settings, full=full, only=only)

@@ -15,7 +15,9 @@ from config.settings import Settings
 from pipeline import log
 from pipeline.cli.invocation import Invocation
 from pipeline.core.exits import final_code, shell_status
-from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError, WrongArgument
+from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError
+
+_ON_THE_SPOT = (InstanceRunning, ControlError)
 
 Body = Callable[[Settings], Awaitable[int]]
 
@@ -87,11 +89,9 @@ def _only_error(group: BaseExceptionGroup[BaseException]) -> ConnectorError | No
 
 
 def complain(error: ConnectorError, *, is_pass: bool) -> int:
-    """Tells an error where it belongs, and returns its code. -19 goes to standard error only."""
+    """Tells an error where it belongs, and returns its code. What another process owns the log for goes to standard error only."""
     code: int = final_code(error, held=False, failed=False)
-    if isinstance(error, ControlError) and error.exit_code == WrongArgument.exit_code and not is_pass:
-        code = error.exit_code  # also when it was another process that found it wrong
-    if is_pass and not isinstance(error, InstanceRunning):
+    if is_pass and not isinstance(error, _ON_THE_SPOT):
         log.logger().error(log.Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
         log.exit_line(int(code))
     else:
@@ -104,9 +104,9 @@ def complain(error: ConnectorError, *, is_pass: bool) -> int:
 def tell_early(invocation: Invocation, error: ConnectorError) -> None:
     """Mails a fault that ended the program before the journal could carry its alert, if the mail settings can be read.
 
-    Another instance (-19) is no news for anybody but the caller.
+    Another instance (-19), and what it refuses, is no news for anybody but the caller.
     """
-    if isinstance(error, InstanceRunning):
+    if isinstance(error, _ON_THE_SPOT):
         return
     from pipeline.app.early import mail_early_fault
 

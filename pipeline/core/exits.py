@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     """The code that a pass logs and returns; a shell shows it modulo 256 (`shell_status`)."""
 
     OK = 0
+    ARGUMENT = 2
     PYTHON = -1
     CONFIGURATION = -10
     RIGHTS = -11
@@ -36,6 +37,10 @@ class ExitCode(IntEnum):
 
 _TEXTS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.OK: ("finished; every wanted action is done, or waits with good reason", ""),
+    ExitCode.ARGUMENT: (
+        "the command names somebody or something that is not known, or that several are called; nothing was done about it",
+        "the message says who may be meant; a scheduled pass never ends like this",
+    ),
     ExitCode.PYTHON: (
         "this version of Python is not supported",
         "run it with Python 3.11 or newer",

@@ -145,6 +145,16 @@ def test_a_missing_file_is_minus_10(broken):
     assert "missing.toml" in done.err
 
 
+def test_a_person_whom_nobody_knows_is_2_and_harms_no_pass(broken):
+    broken.configure()
+    mails = len(broken.mailbox.messages)
+    done = _ends(broken, 2, f"did you mean {ADA}?", arguments=("run", "--only", "ada.lovlace@example.test"))
+    assert "find the person" in done.err
+    assert broken.status()["last_pass"]["exit_code"] == 2
+    assert len(broken.mailbox.messages) == mails, "who typed it was told on the spot"
+    assert broken("run", "--simulate", "--only", ADA).code == 2
+
+
 def test_a_literal_secret_in_a_file_that_others_may_read_is_minus_11(broken):
     password = broken.sandbox.facts.service_password
     file = broken.configure(directory={"password": password})

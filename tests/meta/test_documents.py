@@ -329,7 +329,7 @@ def test_every_code_of_a_table_is_one_of_ours() -> None:
 
 def test_the_guide_has_advice_for_every_code_that_needs_some() -> None:
     text = (ROOT / "docs" / "admin-guide.md").read_text(encoding="utf-8").partition("## Troubleshooting")[2]
-    advised = {int(code) for code in re.findall(r"^\| (-\d+) \|", text, re.MULTILINE)}
+    advised = {int(code) for code in re.findall(r"^\| (-?\d+) \|", text, re.MULTILINE)}
     assert advised == set(ExitCode) - {ExitCode.OK, ExitCode.PYTHON}
 
 

@@ -18,6 +18,7 @@ LOG, STDERR = r"(check_exit_line|_ends)\((\w+, )?{code}\b", r"exit code: {code}\
 # By code: the file, the test, and the words by which it reads the code.
 SHOWN = {
     0: (MAIN, "test_an_invited_member_is_updated_only_after_joining", LOG),
+    2: (FAULTS, "test_a_person_whom_nobody_knows_is_2_and_harms_no_pass", LOG),
     -1: (
         "tests/meta/test_python_version.py",
         "test_an_old_python_alone_ends_with_minus_one_and_says_so",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
 from pipeline.model import ActionKind, Entry, Kind, Profile, State, Wanted
+from pipeline.progress import Phase, watched_by
 from pipeline.records import Edge, Link, MirrorChange, Pin
+from state import upkeep
 from state.journal import Journal
 from state.upkeep import compact, verify
 
@@ -58,6 +62,37 @@ async def _add(journal: Journal, kind: ActionKind, at: datetime) -> int:
 
 async def test_a_sound_journal_has_no_faults(journal: Journal) -> None:
     assert await verify(journal) == []
+
+
+async def test_what_a_compact_drops_and_a_pass_changes_meanwhile_is_no_fault(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process's, between two slices of the log and before the scope is looked at."""
+    monkeypatch.setattr(upkeep, "SLICE", 2)
+    told: list[int] = []
+
+    async def write() -> None:
+        owner = await Journal.open(tmp_path / "journal.db")
+        await compact(owner, NOW)
+        async with owner.transaction():
+            await owner.database.execute("DELETE FROM edge")
+        await owner.close()
+
+    def beside(_phase: Phase, done: int, _total: int | None) -> None:
+        told.append(done)
+        if done == 2:
+            thread = threading.Thread(target=anyio.run, args=(write,))
+            thread.start()
+            thread.join()
+
+    reader = await Journal.open(tmp_path / "journal.db", read_only=True)
+    try:
+        with watched_by(beside):
+            assert await verify(reader) == []
+        assert told == [0, 2, 4]
+        assert {fault.what for fault in await verify(reader)} == {"the scope does not fit the edges"}
+    finally:
+        await reader.close()
 
 
 @pytest.mark.parametrize(

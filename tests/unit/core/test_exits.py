@@ -6,9 +6,9 @@ import pytest
 
 from pipeline import errors
 from pipeline.core.exits import ExitCode, final_code, shell_status
-from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty
+from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, WrongArgument
 
-CODES = [0, -1, *range(-10, -21, -1)]
+CODES = [0, 2, -1, *range(-10, -21, -1)]
 
 
 def all_errors(top: type[ConnectorError] = ConnectorError) -> list[type[ConnectorError]]:
@@ -35,8 +35,7 @@ def test_each_code_prints_its_reason_and_remedy(code: ExitCode) -> None:
 
 @pytest.mark.parametrize("error", all_errors())
 def test_every_error_ends_a_pass_with_a_code_of_the_page(error: type[ConnectorError]) -> None:
-    # Wrong usage ends a command with 2, and no pass.
-    assert error.exit_code in ({2} if error is errors.WrongArgument else CODES)
+    assert error.exit_code in CODES
     assert error.__module__ == errors.__name__
 
 
@@ -53,6 +52,7 @@ class Odd(ConnectorError):
         pytest.param(None, True, True, -18, id="-18 before -17"),
         pytest.param(ScopeEmpty("a", "b"), True, True, -15, id="what ended the pass wins"),
         (DirectoryError("a", "b"), False, False, -12),
+        pytest.param(WrongArgument("a", "b"), True, True, 2, id="who is named wrongly is no failure"),
         pytest.param(Odd("a", "b"), True, False, -17, id="an error without a code of its own"),
     ],
 )

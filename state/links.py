@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from pipeline.model import Member, Status
 from pipeline.records import Link, Node
@@ -11,19 +12,35 @@ from state.database import Database, Row, dump, moment, stamp
 from state.dispatch import OPEN
 from state.mirror import chunks, marks, node_of
 
+_STATUSES = {status.value: status for status in Status}
 
-def member_of(row: Row) -> Member:
+
+def member_of(row: Sequence[Any]) -> Member:
+    """Of a whole row of the table `member`, in the order of its columns."""
+    (
+        member_id,
+        status,
+        email,
+        given_name,
+        surname,
+        external_id,
+        recoverable,
+        is_team_admin,
+        invited_on,
+        joined_on,
+        _sweep,
+    ) = row
     return Member(
-        member_id=row["member_id"],
-        status=Status(row["status"]),
-        email=row["email"],
-        given_name=row["given_name"],
-        surname=row["surname"],
-        external_id=row["external_id"],
-        recoverable=bool(row["recoverable"]),
-        is_team_admin=bool(row["is_team_admin"]),
-        invited_on=moment(row["invited_on"]),
-        joined_on=moment(row["joined_on"]),
+        member_id=member_id,
+        status=_STATUSES[status],
+        email=email,
+        given_name=given_name,
+        surname=surname,
+        external_id=external_id,
+        recoverable=recoverable == 1,
+        is_team_admin=is_team_admin == 1,
+        invited_on=invited_on and moment(invited_on),
+        joined_on=joined_on and moment(joined_on),
     )
 
 
@@ -43,15 +60,17 @@ def _stored(member: Member) -> tuple[object, ...]:
     )
 
 
-def link_of(row: Row) -> Link:
+def link_of(row: Sequence[Any]) -> Link:
+    """Of a whole row of the table `link`, in the order of its columns."""
+    guid, member_id, how, at, old_external_id, suspended_by_us, welcomes = row
     return Link(
-        guid=row["guid"],
-        member_id=row["member_id"],
-        how=row["how"],
-        at=datetime.fromisoformat(row["at"]),
-        old_external_id=row["old_external_id"],
-        suspended_by_us=bool(row["suspended_by_us"]),
-        welcomes=row["welcomes"],
+        guid=guid,
+        member_id=member_id,
+        how=how,
+        at=datetime.fromisoformat(at),
+        old_external_id=old_external_id,
+        suspended_by_us=suspended_by_us == 1,
+        welcomes=welcomes,
     )
 
 
@@ -139,6 +158,9 @@ class Members:
         return {row["status"]: row["number"] for row in rows}
 
 
+_LINK, _NODE = slice(2, 9), slice(9, None)  # columns of `of_members`
+
+
 class Links:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -174,23 +196,25 @@ class Links:
         )
         return found
 
-    async def at_rest(self, member_ids: Iterable[str]) -> list[tuple[Link, Node]]:
-        """Those linked to these members who are listed and about whom nothing else stands in the journal.
+    async def of_members(self, member_ids: Iterable[str]) -> tuple[list[tuple[Link, Node]], list[str]]:
+        """Who is linked to these members: those at rest, and the GUIDs of all others.
 
-        No open action, note, timer, pin, or suspension by us, and nobody else with their e-mail: only the member can
-        make a difference to what is decided about them.
+        At rest is who is listed and about whom nothing else stands in the journal: no open action, note, timer, pin, or
+        suspension by us, and nobody else with their e-mail. Only the member can make a difference to what is decided about them.
         """
         rows = await self._database.fetch(
-            "SELECT node.*, link.* FROM json_each(?) AS asked JOIN link ON link.member_id = asked.value JOIN node USING (guid) "
-            "WHERE link.suspended_by_us = 0 AND node.listed = 1 AND node.live = 1 AND node.seen = 1 AND node.kind = 'user' "
+            "SELECT link.guid, link.suspended_by_us = 0 AND node.listed = 1 AND node.live = 1 AND node.seen = 1 AND node.kind = 'user' "
             "AND NOT EXISTS (SELECT 1 FROM node AS twin WHERE twin.email_key = node.email_key AND twin.email_key <> '' AND twin.guid <> node.guid) "
             f"AND NOT EXISTS (SELECT 1 FROM action WHERE action.guid = node.guid AND {OPEN}) "
             "AND NOT EXISTS (SELECT 1 FROM note WHERE note.guid = node.guid) "
             "AND NOT EXISTS (SELECT 1 FROM timer WHERE timer.guid = node.guid) "
-            "AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.guid = node.guid)",
+            "AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.guid = node.guid), "
+            "link.*, node.* "
+            "FROM json_each(?) AS asked JOIN link ON link.member_id = asked.value LEFT JOIN node USING (guid)",
             (dump(list(member_ids)),),
         )
-        return [(link_of(row), node_of(row)) for row in rows]
+        at_rest = [(link_of(row[_LINK]), node_of(row[_NODE])) for row in rows if row[1]]
+        return at_rest, [row[0] for row in rows if not row[1]]
 
     async def not_in_sweep(self, sweep: int) -> list[str]:
         """Whom a full listing did not show: linked persons whose member was not in it, and listed ones without a link."""

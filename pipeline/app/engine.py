@@ -255,7 +255,7 @@ class Engine:
         compares = (due or self._full_wanted or state.compare_wanted) and not state.has_compared
         if compares:
             compare, poller = parts.reconciler.compare, parts.poller
-            count = await compare(poller.know_departed, parts.planner.as_wanted, poller.nesting)
+            count = await compare(poller.know_departed, parts.planner.in_question, poller.nesting)
             state.has_compared = state.full = True
             self._full_wanted = False
             logger().info(Event.FULL_COMPARISON, members=count)

@@ -61,8 +61,9 @@ def match(
     `holders` maps member_id to the GUID of the person it is linked to.
     """
     linked = candidates.linked if link is not None else None
-    if linked is not None and not is_gone(linked):
-        return Match(member=linked, how=How.LINK)
+    own = by_link(linked)
+    if own is not None:
+        return own
     for how, found in ((How.EXTERNAL_ID, candidates.by_external_id), (How.LEGACY, candidates.by_legacy_id)):
         free = _best([member for member in found if holders.get(member.member_id, guid) == guid])
         if free is not None and not is_gone(free):
@@ -81,6 +82,11 @@ def match(
     if linked is not None:
         return Match(member=linked, how=How.LINK)
     return Match()
+
+
+def by_link(linked: Member | None) -> Match | None:
+    """The first of the ways, which needs no other candidate: the member that the person is linked to, unless it is gone."""
+    return Match(member=linked, how=How.LINK) if linked is not None and not is_gone(linked) else None
 
 
 def is_gone(member: Member) -> bool:

@@ -19,6 +19,7 @@ MAX_NAME_LENGTH = 50
 """In code points: Dropbox's published validators count Python characters, and so do we."""
 MAX_EXTERNAL_ID_LENGTH = 64
 PLACEHOLDERS = ("{objectGUID}", "{objectSid}")
+NO_CHANGES = Profile()
 
 # The type EmailAddress of Dropbox's API specification: ASCII only, no quotes, a last label of 2 to 15 letters.
 _EMAIL = re.compile(r"['#&A-Za-z0-9._%+-]+@[A-Za-z0-9-][A-Za-z0-9.-]*\.[A-Za-z]{2,15}")
@@ -168,12 +169,17 @@ def changes(wanted: Profile, member: Member) -> Profile:
     An empty wanted field is left alone: an update never empties a name. E-mails compare in lower case, names
     as they are once cleaned, so that a name which Dropbox shows in another normal form is not sent for ever.
     """
-    return Profile(
-        email=wanted.email if wanted.email.lower() != member.email.lower() else "",
-        given_name=wanted.given_name if wanted.given_name != clean_name(member.given_name) else "",
-        surname=wanted.surname if wanted.surname != clean_name(member.surname) else "",
-        external_id=wanted.external_id if wanted.external_id != member.external_id else "",
-    )
+    email = wanted.email if wanted.email.lower() != member.email.lower() else ""
+    given_name = "" if _is_shown(wanted.given_name, member.given_name) else wanted.given_name
+    surname = "" if _is_shown(wanted.surname, member.surname) else wanted.surname
+    external_id = wanted.external_id if wanted.external_id != member.external_id else ""
+    if email or given_name or surname or external_id:
+        return Profile(email=email, given_name=given_name, surname=surname, external_id=external_id)
+    return NO_CHANGES
+
+
+def _is_shown(name: str, shown: str) -> bool:
+    return name == shown or name == clean_name(shown)
 
 
 def _allowed(character: str) -> str:
@@ -206,6 +212,8 @@ def _continues(text: str, place: int) -> bool:
 
 def _noted(word: str, raw: str, notes: list[str]) -> str:
     cleaned = clean_name(raw)
+    if cleaned == raw:
+        return raw
     if cleaned != " ".join(unicodedata.normalize("NFC", raw).split()):
         notes.append(f"{word} {raw!r} is sent as {cleaned!r}" if cleaned else f"{word} {raw!r} can't be sent")
     return cleaned

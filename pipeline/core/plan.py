@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipeline.core.identity import LEGACY_PREFIX, How, Match
-from pipeline.core.mapping import changes, identity_in
+from pipeline.core.mapping import NO_CHANGES, changes, identity_in
 from pipeline.core.namesake import Claim, name_of
 from pipeline.core.subject import (
+    NOTHING,
     Decision,
     Note,
     NoteKind,
@@ -26,6 +27,7 @@ from pipeline.model import ActionKind, Member, Profile, Status, WaitFor, Wanted
 from pipeline.records import Link, Pin
 
 __all__ = [
+    "NOTHING",
     "Decision",
     "Note",
     "NoteKind",
@@ -125,7 +127,7 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
         case Status.INVITED:
             return _invited(subject, member, differs, notes, policy=policy, now=now)
         case Status.ACTIVE:
-            return Decision(wanted=update, notes=notes)
+            return Decision(wanted=update, notes=notes) if update or notes else NOTHING
         case Status.SUSPENDED:
             by_console = subject.link is None or not subject.link.suspended_by_us
             if by_console and policy.hold_console_suspension:
@@ -146,13 +148,15 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
 
 def _updates(differs: Profile, member: Member, parked_email: str) -> tuple[Wanted, ...]:
     """One request for everything, but for an address that stands refused or held: the rest must not wait for it."""
+    if differs == NO_CHANGES:
+        return ()
     parts = [differs]
     if differs.email and differs.email == parked_email:
         parts = [replace(differs, email=""), Profile(email=differs.email)]
     return tuple(
         Wanted(kind=ActionKind.UPDATE, reason=_difference(part, member), changes=part)
         for part in parts
-        if part != Profile()
+        if part != NO_CHANGES
     )
 
 
@@ -208,7 +212,7 @@ def _invited(
                 changes=Profile(external_id=differs.external_id),
             )
         )
-    if rest != Profile():
+    if rest != NO_CHANGES:
         if rest.email:
             detail = f"the e-mail changed to {rest.email} while the invitation to {member.email} is open"
             notes += (_note(subject, NoteKind.INVITED_EMAIL, detail),)
@@ -319,7 +323,7 @@ def _undone(pin: Pin, member: Member | None) -> Decision:
     match pin.kind:
         case ActionKind.UPDATE:
             differs = changes(pin.changes, member)
-            fits = differs != Profile() and member.status in (Status.ACTIVE, Status.SUSPENDED)
+            fits = differs != NO_CHANGES and member.status in (Status.ACTIVE, Status.SUSPENDED)
             wanted = Wanted(kind=pin.kind, reason=pin.reason, changes=differs)
         case ActionKind.RECOVER:
             fits = member.status is Status.REMOVED and member.recoverable

@@ -108,6 +108,10 @@ class Decision:
     claim: Claim | None = None
 
 
+NOTHING = Decision()
+"""Nothing is wanted, noted or awaited: what is decided about nearly everybody."""
+
+
 def is_disabled(node: Node, policy: Policy, now: datetime) -> bool:
     """Disabled is bit 2 of userAccountControl; an expired account counts only when the policy says so."""
     if node.entry.disabled:

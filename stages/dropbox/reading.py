@@ -19,8 +19,8 @@ from stages.dropbox.wire import (
     UnreadableReply,
     admin_profile,
     info_items,
-    member_from,
     member_page,
+    members_from,
     tag_of,
     team_info,
 )
@@ -107,7 +107,7 @@ async def _next_page(client: Client, cursor: str) -> MemberPage | None:
 
 def _members_from(items: Sequence[Any], operation: str) -> list[Member]:
     try:
-        return [member_from(item) for item in items]
+        return members_from(items)
     except UnreadableReply as error:
         raise TeamReadError(operation, str(error)) from error
 

@@ -24,8 +24,8 @@ BATCH = 1000
 LookUp = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
 """Takes GUIDs that only external ids name; answers which of them this domain shows, alive or as a tombstone."""
 
-AsWanted = Callable[[Nesting, Sequence[Member]], Awaitable[frozenset[str]]]
-"""Takes members as just told; answers the GUIDs of those linked to them about whom nothing at all is to be done."""
+InQuestion = Callable[[Nesting, Sequence[Member]], Awaitable[set[str]]]
+"""Takes members as just told; answers the GUIDs of those linked to them, but for those about whom nothing at all is to be done."""
 
 
 class Reconciler:
@@ -35,7 +35,7 @@ class Reconciler:
         self._clock = clock
         self._format = external_id_format
 
-    async def compare(self, look_up: LookUp, as_wanted: AsWanted, nesting: Nesting) -> int:
+    async def compare(self, look_up: LookUp, find_in_question: InQuestion, nesting: Nesting) -> int:
         """Returns how many members the team has. TeamReadError leaves everything as it was."""
         async with self._journal.reading():
             sweep = await self._journal.members.last_sweep() + 1
@@ -45,9 +45,8 @@ class Reconciler:
             async for page in pages:
                 async with self._journal.transaction():
                     await self._journal.members.save(page, sweep)
-                    holders = await self._journal.links.holders(member.member_id for member in page)
                 # A page that is told again adds to them; it never takes anybody away.
-                in_question |= set(holders.values()) - await as_wanted(nesting, page)
+                in_question |= await find_in_question(nesting, page)
                 count += len(page)
                 tell(Phase.TEAM, count)
         in_question |= await self._rebuild_links(look_up)

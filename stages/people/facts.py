@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.core.exclusion import Exclusions
-from pipeline.core.identity import LEGACY_PREFIX, Candidates, How, match
+from pipeline.core.identity import LEGACY_PREFIX, Candidates, How, by_link, match
 from pipeline.core.mapping import Mapped
 from pipeline.core.namesake import Claim, claim_on
 from pipeline.core.nesting import Nesting
@@ -141,39 +141,29 @@ class FactReader:
         mapped = facts.mapped[guid]
         policy = self._policy
         email = mapped.profile.email
-        candidates = Candidates(
-            linked=facts.linked.get(link.member_id) if link else None,
-            by_external_id=facts.by_external.get(mapped.profile.external_id, ())
-            if mapped.profile.external_id
-            else (),
-            by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
-            if node.entry.sid and policy.adopt_legacy
-            else (),
-            by_email=facts.by_email.get(email, ()) if email and node.listed else (),
-        )
-        found = match(
+        linked = facts.linked.get(link.member_id) if link else None
+        found = by_link(linked) or match(
             guid,
             link,
-            candidates,
+            Candidates(
+                linked=linked,
+                by_external_id=facts.by_external.get(mapped.profile.external_id, ())
+                if mapped.profile.external_id
+                else (),
+                by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
+                if node.entry.sid and policy.adopt_legacy
+                else (),
+                by_email=facts.by_email.get(email, ()) if email and node.listed else (),
+            ),
             facts.holders,
             own_format=policy.external_id_format,
             legacy_belongs=policy.adopt_legacy and not policy.overwrite_foreign_ids,
         )
         member_email = found.member.email if found.member else ""
-        twins = (
-            [other for other in facts.same_email.get(email, ()) if other != guid]
-            if email and node.listed
-            else []
-        )
-        heirs = (
-            [
-                other
-                for other in facts.same_email.get(member_email, ())
-                if other != guid and other not in facts.at_home
-            ]
-            if not node.listed
-            else []
-        )
+        twins: Sequence[str] = facts.same_email.get(email, ()) if email and node.listed else ()
+        twin = next((other for other in twins if other != guid), "") if twins else ""
+        heirs: Sequence[str] = facts.same_email.get(member_email, ()) if not node.listed else ()
+        heir = next((other for other in heirs if other != guid and other not in facts.at_home), "")
         actions = facts.open_actions.get(guid, ())
         return Subject(
             node=node,
@@ -181,10 +171,14 @@ class FactReader:
             link=link,
             match=found,
             excluded=self._excluded(node, member_email, nesting),
-            duplicate_of=facts.labels.get(twins[0], twins[0]) if twins else "",
-            claimed_by=facts.labels.get(heirs[0], heirs[0]) if heirs else "",
-            claim=self._claim(node, found.member, found.rival, facts, nesting) if found.member else None,
-            parked_email=next((one.changes.email for one in actions if _is_parked(one)), ""),
+            duplicate_of=facts.labels.get(twin, twin),
+            claimed_by=facts.labels.get(heir, heir),
+            claim=self._claim(node, found.member, found.rival, facts, nesting)
+            if found.member and found.rival
+            else None,
+            parked_email=next((one.changes.email for one in actions if _is_parked(one)), "")
+            if actions
+            else "",
             pin=facts.pins.get(guid),
             scope_path=nesting.path(guid) if with_path and node.listed else (),
         )

@@ -18,7 +18,7 @@ from pipeline.core.mapping import Mapped, profile_of
 from pipeline.core.merge import merge
 from pipeline.core.namesake import Claim
 from pipeline.core.nesting import Nesting
-from pipeline.core.plan import Decision, Note, Policy, Subject, decide
+from pipeline.core.plan import NOTHING, Decision, Note, Policy, Subject, decide
 from pipeline.core.settle import is_under_way
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Kind, Member, Profile, State, Status
@@ -234,23 +234,26 @@ class Planner:
         subjects = [self._facts.subject(node, facts, nesting) for node in facts.nodes.values()]
         return [(subject, decide(subject, self._options.policy, now)) for subject in subjects]
 
-    async def as_wanted(self, nesting: Nesting, members: Sequence[Member]) -> frozenset[str]:
-        """The persons linked to these members, by GUID, about whom `decide` wants, notes and awaits nothing.
+    async def in_question(self, nesting: Nesting, members: Sequence[Member]) -> set[str]:
+        """The persons linked to these members, by GUID, but for those about whom `decide` wants, notes and awaits nothing.
 
-        The members are as the team has just told them. Whoever is linked to an account that is gone is not among them.
+        The members are as the team has just told them. Whoever is linked to an account that is gone is always in question.
         """
         now = self._clock.now()
-        present = [member for member in members if not is_gone(member)]
         async with self._journal.reading():
-            pairs = await self._journal.links.at_rest(member.member_id for member in present)
-        facts = self._facts.of_linked(pairs, present, now)
-        nothing, policy = Decision(), self._options.policy
-        return frozenset(
-            node.guid
-            for _, node in pairs
+            at_rest, others = await self._journal.links.of_members(member.member_id for member in members)
+        facts = self._facts.of_linked(at_rest, members, now)
+        policy = self._options.policy
+        found = set(others)
+        for link, node in at_rest:
+            if is_gone(facts.linked[link.member_id]):
+                found.add(link.guid)
+                continue
             # Whoever wants something is decided about once more, and then with the path in its reason.
-            if decide(self._facts.subject(node, facts, nesting, with_path=False), policy, now) == nothing
-        )
+            decision = decide(self._facts.subject(node, facts, nesting, with_path=False), policy, now)
+            if decision is not NOTHING and decision != NOTHING:
+                found.add(link.guid)
+        return found
 
     async def _write(
         self,

@@ -68,7 +68,12 @@ RULES = (
         ("cryptography", "gssapi"),
     ),
     Rule("stages/directory/", (*PORTS, "stages.directory"), ("anyio", "dns", "ldap3")),
-    Rule("stages/dropbox/", (*PORTS, "stages.dropbox"), ("aiohttp", "anyio", "pydantic", "tenacity")),
+    # pydantic_core and typing_extensions come with pydantic: its reader of JSON, and the TypedDict that it asks for
+    Rule(
+        "stages/dropbox/",
+        (*PORTS, "stages.dropbox"),
+        ("aiohttp", "anyio", "pydantic", "pydantic_core", "tenacity", "typing_extensions"),
+    ),
     Rule("stages/groups/", (*PORTS, "stages.groups"), ("anyio",)),
     Rule("stages/mail/", (*PORTS, "stages.mail"), ("aiosmtplib", "anyio", "jinja2")),
     Rule("stages/people/", (*PORTS, "stages.people"), ("anyio",)),

@@ -94,7 +94,7 @@ def _nearest(name: str, known: list[str]) -> str | None:
 
 
 def sentence(found: Any) -> str:
-    """A pydantic error as a sentence for an admin, without the value."""
+    """A pydantic error as a sentence for an admin, without the value where it is a configuration's."""
     context = found.get("ctx", {})
     kind = found["type"]
     if kind == "value_error":
@@ -104,10 +104,13 @@ def sentence(found: Any) -> str:
     if kind in {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}:
         words = {"greater_than": "greater than", "greater_than_equal": "at least"}
         words |= {"less_than": "less than", "less_than_equal": "at most"}
-        return f"must be {words[kind]} {context.get('gt', context.get('ge', context.get('lt', context.get('le'))))}"
+        bound = context.get("gt", context.get("ge", context.get("lt", context.get("le"))))
+        return f"must be {words[kind]} {int(bound) if bound == int(bound) else bound}"
     sentences = {
         "bool_type": "must be true or false, without quotes",
         "int_type": "must be a whole number, without quotes",
+        "int_parsing": "must be a whole number",
+        "int_parsing_size": "must be a whole number of fewer digits",
         "float_type": "must be a number, without quotes",
         "finite_number": "must be a finite number",
         "string_type": "must be text in quotes",

@@ -14,6 +14,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli.invocation import Invocation
+from pipeline.cli.wrong_usage import Commands
 
 
 def _version(value: bool) -> None:
@@ -87,6 +88,7 @@ def build(modules: Iterable[str] = ()) -> typer.Typer:
     """The command line with the commands of these modules, or with all of them."""
     app = typer.Typer(
         name="ad-connector",
+        cls=Commands,
         help="Keeps a Dropbox team equal to an Active Directory group.",
         no_args_is_help=True,
         add_completion=False,

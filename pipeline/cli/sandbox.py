@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,11 @@ import anyio
 import typer
 
 from pipeline.errors import ConnectorError
+
+
+class Directory(StrEnum):
+    SAMBA = "samba"
+    MEMORY = "memory"
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +50,8 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector demo")
     def demo(
         directory: Annotated[
-            str, typer.Option("--directory", help="samba, or memory where Samba can't run")
-        ] = "samba",
+            Directory, typer.Option("--directory", help="samba, or memory where Samba can't run")
+        ] = Directory.SAMBA,
     ) -> None:
         """The whole story in a sandbox: first pass, rename, leaver, deletion, brake, crash, alert."""
         from sandbox.story import tell

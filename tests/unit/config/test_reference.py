@@ -1,8 +1,10 @@
 """The example file and the documentation say what the models say."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,15 @@ full_comparison.every_hours
 canary.person canary.every_hours
 service.listen
 """
+
+
+ODD: list[Any] = [True, -1, 1.5, 10**30, 1e300, "x\ny", "word", "9", [[]], ["", "a"], {}, date(2026, 1, 1)]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_what_a_key_refuses_is_told_in_our_words(value: Any) -> None:
+    for one in keys():
+        values = {one.section: {one.name: value}} if one.section else {one.name: value}
+        for key, text in judge(values, Path(), {})[1]:
+            words = re.search(r"Value error|[Ii]nput|type=|pydantic|\d\.0$|e\+\d", text)
+            assert words is None, f"{key}: {text}"

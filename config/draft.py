@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from config import rules
 from config.answers import without
 from config.diagnosis import syntax_fault
 from config.document import salvaged, written
@@ -70,7 +69,7 @@ def _good(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The values that mean something, and what was wrong with the others. A key that is merely missing is no fault here."""
     settings, faults = judge(values, folder, environ)
-    missing = {fault.keys[0] for fault in rules.broken(settings)}
+    missing = {fault.keys[0] for fault in settings.faults()}
     wrong = [(key, text) for key, text in faults if key not in missing]
     keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in wrong}
     return without(values, keys), tuple(f"{key}: {text}" for key, text in wrong)

@@ -15,12 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config import rules, windows_rights
+from config import windows_rights
 from config.diagnosis import field_of, section_of, sentence, syntax_fault, unknown
 from config.environment import PREFIX, overrides, typed
 from config.lines import KeyPath, key_lines, line_of
 from config.secrets import readable_by_others, rights_fault
-from config.settings import LogSettings, Mail, Settings
+from config.sections import LogSettings, Mail
+from config.settings import Settings
 from pipeline.errors import ConfigurationError, RightsError
 
 FILE_VARIABLE = "AD_CONNECTOR_CONFIG"
@@ -244,7 +245,7 @@ def _judged(document: _Document) -> tuple[Settings, list[_Fault]]:
                 _drop(values, path[:2])
     faults.extend(
         document.fault(tuple(fault.keys[0].split(".")), fault.text)
-        for fault in rules.broken(settings)
+        for fault in settings.faults()
         if not broken.intersection(fault.keys)
     )
     if document.file:

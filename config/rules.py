@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from config.settings import Directory, Groups, Mail, Settings
+from config.sections import Directory, Groups, JournalSettings, LogSettings, Mail
 
 # What TLS means on the ports that mean something (RFC 8314 for 465, RFC 6409 for 587; behaviour §10).
 _PORTS = {
@@ -29,14 +27,11 @@ class Fault:
     text: str
 
 
-def broken(settings: Settings) -> tuple[Fault, ...]:
+def broken(
+    directory: Directory, groups: Groups, journal: JournalSettings, log: LogSettings, mail: Mail
+) -> tuple[Fault, ...]:
     """All rules that do not hold."""
-    return (
-        *_directory(settings.directory),
-        *_groups(settings.groups),
-        *_files(settings),
-        *_mail(settings.mail),
-    )
+    return (*_directory(directory), *_groups(groups), *_files(journal, log), *_mail(mail))
 
 
 def _directory(directory: Directory) -> Iterator[Fault]:
@@ -77,8 +72,8 @@ def _groups(groups: Groups) -> Iterator[Fault]:
         yield Fault(("groups.sync_group", "groups.mode"), 'is needed with mode = "separate"')
 
 
-def _files(settings: Settings) -> Iterator[Fault]:
-    if settings.log.path == settings.journal.path:
+def _files(journal: JournalSettings, log: LogSettings) -> Iterator[Fault]:
+    if log.path == journal.path:
         yield Fault(("log.path", "journal.path"), "must be another file than the journal")
 
 

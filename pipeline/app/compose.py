@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from config.settings import Mail, Settings
+from config.sections import Mail
+from config.settings import Settings
 from pipeline.app.engine import Engine
 from pipeline.app.group_stage import GroupStage
 from pipeline.app.parts import EngineOptions, Parts

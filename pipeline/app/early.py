@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from config.load import load, salvage
-from config.settings import LogSettings, Mail
+from config.sections import LogSettings, Mail
 from pipeline.app import compose
 from pipeline.core.causes import ended_alert
 from pipeline.core.exits import final_code

@@ -7,7 +7,8 @@ from dataclasses import replace
 import typer
 from pydantic import SecretStr
 
-from config.settings import Dropbox, Settings
+from config.sections import Dropbox
+from config.settings import Settings
 from pipeline.app.clock import SystemClock
 from pipeline.cli.session import execute
 from pipeline.errors import DropboxSetupError

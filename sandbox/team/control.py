@@ -56,18 +56,20 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from sandbox.team.config import RateLimit, Switches
-from sandbox.team.faults import Fault
+from sandbox.team.console import Console
+from sandbox.team.engine import Engine
+from sandbox.team.faults import Fault, Faults
 from sandbox.team.members import Member
+from sandbox.team.oauth import OAuth
 from sandbox.team.refusal import RefusalError
 from sandbox.team.schema import TIMESTAMP_FORMAT
-
-if TYPE_CHECKING:
-    from sandbox.team.server import TeamSimulator
+from sandbox.team.team import Team
+from sandbox.team.tokens import Tokens
 
 ACTIONS = frozenset(
     [
@@ -93,8 +95,21 @@ ACTIONS = frozenset(
 )
 
 
+class Simulator(Protocol):
+    """What is controlled: the server that these routes are part of."""
+
+    team: Team
+    engine: Engine
+    tokens: Tokens
+    faults: Faults
+    console: Console
+    oauth: OAuth
+
+    def save(self) -> bool: ...
+
+
 class Control:
-    def __init__(self, simulator: "TeamSimulator") -> None:
+    def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
     def register(self, app: web.Application) -> None:

@@ -174,7 +174,6 @@ class Import:
     line: int
     name: str
     is_lazy: bool
-    is_typing: bool
 
     @property
     def top(self) -> str:
@@ -200,7 +199,7 @@ def _module(name: str) -> str:
 
 
 def _imports(file: Path) -> Iterator[Import]:
-    def visit(node: ast.AST, *, lazy: bool, typing: bool) -> Iterator[Import]:
+    def visit(node: ast.AST, *, lazy: bool) -> Iterator[Import]:
         names: list[str] = []
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Import):
@@ -210,15 +209,12 @@ def _imports(file: Path) -> Iterator[Import]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             ours = name.partition(".")[0] in PACKAGES
-            yield Import(
-                file.relative_to(ROOT).as_posix(), line, _module(name) if ours else name, lazy, typing
-            )
+            yield Import(file.relative_to(ROOT).as_posix(), line, _module(name) if ours else name, lazy)
         inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
-            guarded = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-            yield from visit(child, lazy=inside, typing=typing or guarded)
+            yield from visit(child, lazy=inside)
 
-    yield from visit(ast.parse(file.read_text(encoding="utf-8")), lazy=False, typing=False)
+    yield from visit(ast.parse(file.read_text(encoding="utf-8")), lazy=False)
 
 
 @pytest.fixture(scope="module")
@@ -298,10 +294,10 @@ def test_core_is_pure() -> None:
 
 
 def test_modules_import_each_other_in_one_direction_only(imports: list[Import]) -> None:
-    """Cycles of what is imported when a module is loaded; the order of imports must never matter."""
+    """No circle anywhere, not even of names in annotations or of what a function imports late."""
     graph: dict[str, set[str]] = {}
     for one in imports:
-        if one.top in PACKAGES and not one.is_lazy and not one.is_typing:
+        if one.top in PACKAGES:
             source = one.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
             graph.setdefault(source, set()).add(one.name)
     done: set[str] = set()

@@ -67,31 +67,27 @@ async def export_whole(journal: Journal, pseudonyms: Pseudonyms | None = None) -
     """One moment of the journal, which must have been opened to be read only. Pseudonyms leave out the checkpoint."""
     database = journal.database
     async with journal.reading():
-        await database.execute("BEGIN")  # one view over all tables, beside an owner that writes
-        try:
-            if pseudonyms is not None:
-                pseudonyms.know(await _names_in(database))
-            yield {
-                "ad_connector_journal": FORMAT,
-                "schema": migrations()[-1][0],
-                "last_seq": await journal.last_seq(),
-                "pseudonyms": pseudonyms is not None,
-            }
-            rows = 0
-            for table in await _tables(database):
-                if pseudonyms is not None and table == "checkpoint":
-                    continue
-                async with aclosing(_rows(database, table)) as found:
-                    async for row in found:
-                        content = row if pseudonyms is None else disguised(table, row, pseudonyms)
-                        if content is not None:
-                            yield {"table": table, "row": content}
-                            rows += 1
-                            if not rows % TOLD_EVERY:
-                                tell(Phase.ROWS, rows)
-            yield {"end": rows}
-        finally:
-            await database.execute("ROLLBACK")
+        if pseudonyms is not None:
+            pseudonyms.know(await _names_in(database))
+        yield {
+            "ad_connector_journal": FORMAT,
+            "schema": migrations()[-1][0],
+            "last_seq": await journal.last_seq(),
+            "pseudonyms": pseudonyms is not None,
+        }
+        rows = 0
+        for table in await _tables(database):
+            if pseudonyms is not None and table == "checkpoint":
+                continue
+            async with aclosing(_rows(database, table)) as found:
+                async for row in found:
+                    content = row if pseudonyms is None else disguised(table, row, pseudonyms)
+                    if content is not None:
+                        yield {"table": table, "row": content}
+                        rows += 1
+                        if not rows % TOLD_EVERY:
+                            tell(Phase.ROWS, rows)
+        yield {"end": rows}
 
 
 def disguised(table: str, row: Json, pseudonyms: Pseudonyms) -> Json | None:

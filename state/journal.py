@@ -277,10 +277,13 @@ class Journal:
             (stamp(now), int(simulated), int(full)),
         )
 
-    async def end_pass(self, pass_id: int, now: datetime, exit_code: int, actions: Mapping[str, int]) -> None:
+    async def end_pass(
+        self, pass_id: int, now: datetime, exit_code: int, actions: Mapping[str, int], *, full: bool
+    ) -> None:
+        """`full`: whether it was meant to be, or became so on its way."""
         await self.database.execute(
-            "UPDATE pass SET ended = ?, exit_code = ?, actions = ? WHERE id = ?",
-            (stamp(now), exit_code, dump(dict(actions)), pass_id),
+            "UPDATE pass SET ended = ?, exit_code = ?, actions = ?, is_full = ? WHERE id = ?",
+            (stamp(now), exit_code, dump(dict(actions)), int(full), pass_id),
         )
 
     async def last_pass(self, *, ended: bool = True) -> PassRecord | None:

@@ -89,7 +89,14 @@ class Agenda:
         return bool(woken or dirty or due or fresh or ready or left or (events and overdue))
 
     async def is_comparison_due(self, now: datetime) -> bool:
-        if await self._journal.get("rules") != self._parts.planner.rules:
-            return True  # decided under other settings: an exclusion, say, wins over what was already planned
+        return bool(await self.why_comparing(now))
+
+    async def why_comparing(self, now: datetime) -> str:
+        """Why a full comparison is due by itself; "" when none is."""
         text = await self._journal.get("compared_at")
-        return text is None or now - datetime.fromisoformat(text) >= self._options.compare_every
+        if text is None:
+            return "never compared"
+        if await self._journal.get("rules") != self._parts.planner.rules:
+            return "other settings"  # an exclusion, say, wins over what was already planned
+        is_old = now - datetime.fromisoformat(text) >= self._options.compare_every
+        return "compared long ago" if is_old else ""

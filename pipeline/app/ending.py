@@ -22,7 +22,7 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
     code = exit_code(state, standing)
     alerts = alerts_of(state, standing, code)
     async with journal.transaction():
-        await journal.end_pass(state.id, now, int(code), state.apply.done)
+        await journal.end_pass(state.id, now, int(code), state.apply.done, full=state.full)
         await journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
         await journal.forget_notes(NoteKind.GROUP_KEPT)
         row = {

@@ -18,7 +18,7 @@ import anyio.abc
 
 from pipeline.app.agenda import Agenda
 from pipeline.app.ending import end_pass
-from pipeline.app.news import log_group_news, log_held, log_news
+from pipeline.app.news import log_group_news, log_held, log_news, log_start
 from pipeline.app.parts import EngineOptions, Parts
 from pipeline.app.report import PassState, PassSummary
 from pipeline.app.trouble import Trouble
@@ -223,7 +223,7 @@ class Engine:
         self.last_poll_at = self._clock.now()
         recovered = self._directory_trouble.end()
         if result.changes or result.full or recovered or await self._has_work():
-            state = await self._open_pass(full=full)
+            state = await self._open_pass(full=self._full_wanted)
             state.has_polled = True
             state.full = state.full or result.full
             event = Event.FULL_READ if result.full else Event.CHANGES_READ
@@ -369,14 +369,12 @@ class Engine:
     async def _open_pass(self, *, full: bool) -> PassState:
         async with self._pass_lock:
             if self._pass is None:
-                now = self._clock.now()
+                now, simulated = self._clock.now(), self._options.simulated
                 async with self._journal.transaction():
-                    identity = await self._journal.begin_pass(
-                        now, simulated=self._options.simulated, full=full
-                    )
-                self._pass = PassState(id=identity, started=now, full=full)
-                with in_pass(identity):
-                    logger().info(Event.PASS_STARTED, simulated=self._options.simulated, full=full)
+                    identity = await self._journal.begin_pass(now, simulated=simulated, full=full)
+                    why = "asked for" if full else await self._agenda.why_comparing(now)
+                self._pass = PassState(id=identity, started=now, full=bool(why))
+                log_start(identity, simulated=simulated, why_full=why)
             return self._pass
 
     async def _end(self, error: ConnectorError) -> None:

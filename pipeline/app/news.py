@@ -1,4 +1,4 @@
-"""What planning found that was not so before: a line of the log each, told once."""
+"""That a pass begins, and what planning found that was not so before: a line of the log each, told once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
-from pipeline.log import Event, logger
+from pipeline.log import Event, in_pass, logger
 from stages.groups.planner import GroupReport
 from stages.people.planner import PlanReport
+
+
+def log_start(pass_id: int, *, simulated: bool, why_full: str) -> None:
+    """`why_full`: why everything is compared; "" when it is not."""
+    because = {"because": why_full} if why_full else {}
+    with in_pass(pass_id):
+        logger().info(Event.PASS_STARTED, simulated=simulated, full=bool(why_full), **because)
 
 
 def log_news(report: PlanReport) -> None:

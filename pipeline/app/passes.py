@@ -259,7 +259,11 @@ async def record_simulation(settings: Settings, simulated: Simulated) -> None:
                 simulated.summary.started, simulated=True, full=simulated.summary.full
             )
             await journal.end_pass(
-                identity, simulated.summary.ended, int(simulated.summary.code), simulated.plan["summary"]
+                identity,
+                simulated.summary.ended,
+                int(simulated.summary.code),
+                simulated.plan["summary"],
+                full=simulated.summary.full,
             )
     finally:
         await journal.close()

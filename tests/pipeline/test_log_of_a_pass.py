@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import log
 from pipeline.errors import TeamReadError
+from state.journal import Journal
 from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
@@ -69,3 +70,44 @@ async def test_every_line_of_a_pass_carries_its_id(new_world: Make, file: Path) 
     actions = [line for lines in passes for line in lines if "action" in line and "outcome" in line]
     assert len(actions) >= 4
     assert "0" not in re.findall(r"-?\d+", passes[-1][-1]), "the last one failed"
+
+
+async def test_log_and_journal_say_alike_whether_a_pass_is_full_and_why(
+    new_world: Make, tmp_path: Path
+) -> None:
+    file = tmp_path / "pass.log"
+    log.configure(log.LogOptions(path=file, format="json", to_stderr=False))
+    world = new_world()
+    world.people("ann", "bob")
+    full = []
+
+    async def run(*, asked: bool = False) -> None:
+        full.append((await world.run(full=asked)).full)
+
+    try:
+        await run()
+        await run()
+        await run(asked=True)
+        world.clock.turn(hours=25)
+        await run()
+        world.config["users"] = {"on_delete": "suspend"}
+        await run()
+    finally:
+        log.close()
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    told = [(one["full"], one.get("because")) for one in lines if one["event"] == "pass_started"]
+    assert told == [
+        (True, "never compared"),
+        (False, None),
+        (True, "asked for"),
+        (True, "compared long ago"),
+        (True, "other settings"),
+    ]
+    assert full == [one for one, _ in told]
+    journal = await Journal.open(world.journal_path, read_only=True)
+    try:
+        async with journal.reading():
+            rows = await journal.database.fetch("SELECT is_full FROM pass ORDER BY id")
+        assert [bool(row["is_full"]) for row in rows] == full
+    finally:
+        await journal.close()

@@ -26,6 +26,7 @@ from bench.figure import Figure
 from pipeline.app.clock import SystemClock
 from sandbox.team import SeedMember, TeamConfig, TeamSimulator
 from stages.dropbox.options import DropboxOptions
+from stages.dropbox.pace import KnownPace
 from stages.dropbox.team import HttpTeam
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +156,10 @@ def _child(what: str, url: str, folder: Path, people: int) -> dict[str, Any]:
 
 async def _ours(url: str, folder: Path, people: int, ceiling: float, known_pace: float) -> dict[str, float]:
     options = DropboxOptions(
-        api_url=url, access_token=TOKEN, max_requests_per_second=ceiling, known_pace=known_pace
+        api_url=url,
+        access_token=TOKEN,
+        max_requests_per_second=ceiling,
+        known_pace=KnownPace(known_pace),
     )
     team = HttpTeam(options, SystemClock())
     async with made_up.connector(folder, made_up.MadeUpDirectory(people), team) as (assembly, journal):

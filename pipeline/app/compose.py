@@ -26,6 +26,7 @@ from stages.dropbox.applier import Applier, ApplierOptions
 from stages.dropbox.drift import DriftWatcher
 from stages.dropbox.group_applier import GroupApplier
 from stages.dropbox.options import DropboxOptions
+from stages.dropbox.pace import NOTHING_KNOWN, KnownPace
 from stages.dropbox.reconciler import Reconciler
 from stages.dropbox.settling import ActionLog
 from stages.dropbox.team import HttpTeam
@@ -64,8 +65,8 @@ def directory_of(settings: Settings, clock: Clock) -> LdapDirectory:
     )
 
 
-def team_of(settings: Settings, clock: Clock, *, known_pace: float = 0.0) -> HttpTeam:
-    """`known_pace`: requests a second that an earlier process, or client, came to."""
+def team_of(settings: Settings, clock: Clock, *, known_pace: KnownPace = NOTHING_KNOWN) -> HttpTeam:
+    """`known_pace`: what an earlier process, or client, came to."""
     section = settings.dropbox
     credentials = section.credentials()
 

@@ -1,30 +1,47 @@
-"""The pace towards Dropbox outlives the process: the next one starts from half of it, not from nothing."""
+"""The pace towards Dropbox outlives the process: the next one starts from what was found out, not from nothing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.journal_port import Journal
+from stages.dropbox.pace import NOTHING_KNOWN, KnownPace
+from state.database import dump
 
 _KEY = "pace"
 
 
-async def known_pace(journal: Journal) -> float:
-    """Requests a second that an earlier process came to; 0.0 when there was none."""
+async def known_pace(journal: Journal) -> KnownPace:
+    """What an earlier process came to."""
     async with journal.reading():
         return _parsed(await journal.get(_KEY))
 
 
+def known_from(pace: Mapping[str, float]) -> KnownPace:
+    """What a client's snapshot says, rounded to a tenth of a request a second."""
+    return KnownPace(
+        rate=round(pace.get("requests_per_second", 0.0), 1),
+        limit=round(pace.get("limit", 0.0), 1),
+        is_certain=bool(pace.get("limit_is_certain", 0.0)),
+    )
+
+
 async def remember_pace(journal: Journal, pace: Mapping[str, float]) -> None:
     """Inside the caller's transaction. A process that sent little knows less than the one before, unless it was refused."""
-    rate = round(pace.get("requests_per_second", 0.0), 1)
-    known = _parsed(await journal.get(_KEY))
-    if rate > known or (pace.get("refused", 0.0) and rate != known):
-        await journal.put(_KEY, str(rate))
+    found = known_from(pace)
+    before = _parsed(await journal.get(_KEY))
+    if found.rate > before.rate or (pace.get("refused", 0.0) and found != before):
+        await journal.put(
+            _KEY, dump({"rate": found.rate, "limit": found.limit, "is_certain": found.is_certain})
+        )
 
 
-def _parsed(text: str | None) -> float:
+def _parsed(text: str | None) -> KnownPace:
+    """Earlier versions kept the pace alone, as a number."""
     try:
-        return float(text or 0.0)
-    except ValueError:
-        return 0.0
+        value: Any = json.loads(text or "0.0")
+        return KnownPace(**value) if isinstance(value, dict) else KnownPace(rate=float(value))
+    except (ValueError, TypeError):
+        return NOTHING_KNOWN

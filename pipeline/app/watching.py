@@ -18,6 +18,7 @@ from pipeline.app import compose, passes
 from pipeline.app.canary import LOOK_SECONDS, Canary
 from pipeline.app.clock import SystemClock
 from pipeline.app.health import reading_of
+from pipeline.app.pace_memory import known_from
 from pipeline.app.requests import Requests
 from pipeline.app.signals import ENDING, RELOADING, receiving
 from pipeline.core.alerting import AlertKind, fingerprint_of
@@ -201,7 +202,7 @@ class Watch:
             compose.mailer_of(settings.mail)  # its secrets can be had
             outside = passes.Outside(
                 directory=compose.directory_of(settings, self._clock),
-                team=compose.team_of(settings, self._clock, known_pace=pace.get("requests_per_second", 0.0)),
+                team=compose.team_of(settings, self._clock, known_pace=known_from(pace)),
             )
             self._configure_log(settings)
         except ConnectorError as error:

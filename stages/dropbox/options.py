@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from pipeline.errors import DropboxSetupError
+from stages.dropbox.pace import NOTHING_KNOWN, KnownPace
 
 LIVE_API_HOST = "api.dropboxapi.com"
 LIVE_WEB_URL = "https://www.dropbox.com"
@@ -40,8 +41,7 @@ class DropboxOptions:
     keep_refresh_token: Callable[[str], None] | None = field(default=None, repr=False)
     max_requests_per_second: float = 10.0
     max_concurrency: int = 4
-    # Requests a second that were possible before; half of it is where the client starts.
-    known_pace: float = 0.0
+    known_pace: KnownPace = NOTHING_KNOWN  # what an earlier client came to
     timeout_seconds: float = 100.0
     ca_file: str = ""
     syncs_groups: bool = False  # `check` then looks for the scopes of groups as well

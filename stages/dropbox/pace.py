@@ -18,9 +18,10 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-FIRST_RATE = 2.0
+FIRST_RATE = 10.0  # what the configuration allows where nothing is set
 LOWEST_RATE = 0.2
-SEARCH_GAIN_PER_REPLY = 0.6  # requests a second, per accepted reply, while no limit has been met
+# Per accepted reply, in requests a second, while no limit has been met: e times as fast every half second.
+SEARCH_GAIN_PER_REPLY = 2.0
 
 # How it grows: shares of the remembered limit.
 RECOVERY_PER_SECOND = 4.0
@@ -56,6 +57,7 @@ MOST_AT_ONCE = 0.25  # ... and not lower than this share, whatever was measured 
 SURPRISE = 0.98
 ANOTHER_LIMIT = 0.5  # a probe that came so far beyond has found another one
 OVERSHOT = 0.95  # and came at it fast, so that it is measured less well
+SEARCH_OVERSHOT = 0.85  # the end of a search, which is faster still
 CERTAIN_SECONDS = 1.5  # of steady sending before a refusal: it was measured well
 CREEP = 0.15  # of the excess unpunished, taken for granted while it was not
 HALF_WAY = 0.5  # from what held to what a probe measured, which its haste makes too high
@@ -69,28 +71,56 @@ class Sent:
     was_paced: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPace:
+    """What an earlier client came to, in requests a second: its pace, and the limit that it met; 0.0 for none.
+
+    `is_certain`: the limit was measured or passed while sending steadily.
+    """
+
+    rate: float = 0.0
+    limit: float = 0.0
+    is_certain: bool = False
+
+
+NOTHING_KNOWN = KnownPace()
+
+
 class Pace:
     """All times in seconds of a monotonic clock, all rates in requests a second."""
 
-    def __init__(self, now: float, *, ceiling: float, first_rate: float = 0.0) -> None:
+    def __init__(self, now: float, *, ceiling: float, known: KnownPace = NOTHING_KNOWN) -> None:
         self._ceiling = ceiling
-        self.rate = min(max(FIRST_RATE, first_rate), ceiling)
-        self.limit: float | None = None
+        self.rate = _first_rate(known, ceiling)
+        self.limit: float | None = known.limit or None
         self.silent_until = now
         self._next_at = now
         self._credited_until = now
         self._silence = 1.0
         self._refused_at_once = 0  # in a row
         self._is_warned = False
-        self._is_certain = False  # of the limit
+        self._is_certain = known.is_certain  # of the limit
         self._plateau_seconds = 0.0
         self._excess = 0.0  # of a probe, as a share of the limit
         self._saved_probes = 1.0
         self._is_charged = False
-        self._stood_at = 0.0  # the limit before it began to fall
+        self._stood_at = known.limit  # the limit before it began to fall
         self._fallen_from = 0.0
         self._fallen_at = float("-inf")
         self._accepted: deque[float] = deque()  # when they were sent, since the last silence
+
+    @property
+    def known(self) -> KnownPace:
+        """For the next client. What a plateau climbed past unpunished is no limit any more, and no longer rough."""
+        if self.limit is None:
+            return KnownPace(self.rate)
+        is_passed = not self._excess and self.rate > self.limit
+        is_likely_to_rise = self.limit < self._fallen_from / 2
+        return KnownPace(
+            self.rate,
+            self.rate if is_passed else self.limit,
+            (self._is_certain or is_passed) and not is_likely_to_rise,
+        )
 
     # --- sending
 
@@ -146,7 +176,8 @@ class Pace:
     # --- where the limit is
 
     def _learn(self, refused_at: float) -> None:
-        is_at_once = refused_at - self.silent_until < AT_ONCE_SECONDS
+        # The end of a search is quick, but no second refusal.
+        is_at_once = self.limit is not None and refused_at - self.silent_until < AT_ONCE_SECONDS
         self._refused_at_once = self._refused_at_once + 1 if is_at_once else 0
         has_evidence = len(self._accepted) >= LEAST_EVIDENCE
         if self.limit is None and not has_evidence and not self._is_warned:
@@ -164,7 +195,7 @@ class Pace:
         limit, rate = self.limit, self.rate
         measured = smallest_limit(self._accepted, refused_at, ASSUMED_BURST)
         if limit is None:
-            return _within(rate / 2, OVERSHOT * measured, rate)
+            return _within(rate / 2, SEARCH_OVERSHOT * measured, rate)
         was_certain, self._is_certain = self._is_certain, False
         if self._refused_at_once:
             self._is_certain = refused_at - self.silent_until >= CERTAIN_SECONDS
@@ -214,6 +245,17 @@ class Pace:
     def _is_fresh(self, limit: float, now: float) -> bool:
         """Whether the limit has fallen so far just now that it is likely to come back."""
         return limit < self._fallen_from / 2 and now - self._fallen_at < FALL_IS_FRESH_SECONDS
+
+
+def _first_rate(known: KnownPace, ceiling: float) -> float:
+    """Where a limit was met, just below it: should it have fallen since, that costs what any fall costs.
+
+    Where none was met, at what was reached, if that was all that the configuration allows; else it was on the way up,
+    perhaps within the forgiveness of a burst.
+    """
+    if known.limit:
+        return min(max(LOWEST_RATE, PLATEAU_FROM * known.limit), ceiling)
+    return min(known.rate if known.rate >= ceiling else max(FIRST_RATE, known.rate / 2), ceiling)
 
 
 def _within(least: float, value: float, most: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import anyio
 
 from pipeline.ports import Clock
-from stages.dropbox.pace import Pace, Sent
+from stages.dropbox.pace import NOTHING_KNOWN, KnownPace, Pace, Sent
 
 READS_WAIT_FOR_WRITES = 2  # with both waiting, this many writes go before one read
 
@@ -27,12 +27,17 @@ class Pacer:
     """Await `acquire`, send, then hand the slot back. Safe to cancel while waiting."""
 
     def __init__(
-        self, clock: Clock, *, max_requests_per_second: float, max_concurrency: int, known_pace: float = 0.0
+        self,
+        clock: Clock,
+        *,
+        max_requests_per_second: float,
+        max_concurrency: int,
+        known_pace: KnownPace = NOTHING_KNOWN,
     ) -> None:
-        """`known_pace`: requests a second that were possible before. It starts at half of it, and never below the usual start."""
+        """`known_pace`: what an earlier client came to."""
         self._clock = clock
         self._max_concurrency = max_concurrency
-        self._pace = Pace(clock.monotonic(), ceiling=max_requests_per_second, first_rate=known_pace / 2)
+        self._pace = Pace(clock.monotonic(), ceiling=max_requests_per_second, known=known_pace)
         self._reads: deque[_Waiter] = deque()
         self._writes: deque[_Waiter] = deque()
         self._writes_in_a_row = 0
@@ -100,9 +105,15 @@ class Pacer:
         return max(0.0, self._pace.silent_until - self._clock.monotonic())
 
     def snapshot(self) -> Mapping[str, float]:
-        """requests_per_second (the present pace), refused and sent (since start), in_flight, held_seconds."""
+        """requests_per_second (the present pace), refused and sent (since start), in_flight, held_seconds;
+
+        limit (requests a second; 0.0: none was met), limit_is_certain (1.0: measured or passed while sending steadily).
+        """
+        known = self._pace.known
         return {
-            "requests_per_second": round(self._pace.rate, 3),
+            "requests_per_second": round(known.rate, 3),
+            "limit": round(known.limit, 3),
+            "limit_is_certain": float(known.is_certain),
             "refused": float(self._refused),
             "in_flight": float(self._in_flight),
             "sent": float(self._sent),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from stages.dropbox import pace as rules
-from stages.dropbox.pace import LOWEST_RATE, Pace, Sent, smallest_limit
+from stages.dropbox.pace import LOWEST_RATE, NOTHING_KNOWN, KnownPace, Pace, Sent, smallest_limit
 
 ROUND_TRIP = 0.05
 UNKNOWN_CHANGE_SECONDS = 10.0  # nobody can know of a change before meeting it
@@ -50,6 +50,7 @@ class Course:
 
     arrived: list[tuple[float, bool]] = field(default_factory=list)
     known_refusals: list[float] = field(default_factory=list)
+    knew: list[KnownPace] = field(default_factory=list)  # with each that arrived
 
     def used(self, per_second: float, start: float, end: float) -> float:
         return sum(ok for at, ok in self.arrived if start <= at < end) / (per_second * (end - start))
@@ -70,6 +71,7 @@ def run(
     refused_count: bool = False,
     round_trip: float = ROUND_TRIP,
     seed: int = 1,
+    known: KnownPace = NOTHING_KNOWN,
 ) -> Course:
     """`phases`: (seconds, requests a second that are allowed). Callers always have something to send.
 
@@ -79,7 +81,7 @@ def run(
     bucket = Bucket(phases[0][1], burst, refused_count)
     changes = [(sum(seconds for seconds, _ in phases[:n]), rate) for n, (_, rate) in enumerate(phases)][1:]
     end = sum(seconds for seconds, _ in phases)
-    pace, course = Pace(0.0, ceiling=ceiling), Course()
+    pace, course = Pace(0.0, ceiling=ceiling, known=known), Course()
     replies: list[tuple[float, int, bool, Sent]] = []
     now = awake_at = 0.0
     stalls_at = chance.expovariate(stalls_per_second) if stalls_per_second else end
@@ -106,6 +108,7 @@ def run(
             bucket.per_second = changes.pop(0)[1]
         accepted = bucket.admits(now + way / 2)
         course.arrived.append((now, accepted))
+        course.knew.append(pace.known)
         number += 1
         heapq.heappush(replies, (now + way, number, accepted, sent))
     return course
@@ -217,6 +220,84 @@ def test_a_rise_that_no_fall_announced_is_found_within_half_a_minute(before: flo
     assert course.used(after, 95, 180) >= 0.9
 
 
+# --- how it begins: 500 requests at 50 a second are ten seconds
+
+
+def _seconds_for(requests: int, course: Course) -> float:
+    return [at for at, ok in course.arrived if ok][requests - 1]
+
+
+@pytest.mark.parametrize("round_trip", [0.005, 0.05, 0.1])
+def test_a_ceiling_is_reached_at_once_and_without_a_refusal(round_trip: float):
+    course = run([(20.0, 50.0)], burst=5, ceiling=50, round_trip=round_trip)
+    assert _seconds_for(500, course) <= 1.05 * 10 + 2 * round_trip, "whose first replies are waited for"
+    assert not course.known_refusals
+
+
+@pytest.mark.parametrize("burst", [5, 10])
+@pytest.mark.parametrize("round_trip", [0.005, 0.05, 0.1])
+def test_a_limit_that_an_earlier_client_met_is_kept_to_from_the_first_request(
+    round_trip: float, burst: float
+):
+    known = KnownPace(rate=25.0, limit=50.0, is_certain=True)
+    course = run([(20.0, 50.0)], burst=burst, round_trip=round_trip, known=known)
+    assert _seconds_for(500, course) <= 1.05 * 10
+    assert not course.known_refusals
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "is_certain", "excess", "fallen_from", "known"),
+    [
+        (40.0, None, False, 0.0, 0.0, KnownPace(40.0)),
+        (24.0, 49.0, False, 0.0, 0.0, KnownPace(24.0, 49.0)),  # on the way back to a rough one
+        (24.0, 49.0, True, 0.0, 0.0, KnownPace(24.0, 49.0, is_certain=True)),
+        (52.0, 49.0, False, 0.0, 0.0, KnownPace(52.0, 52.0, is_certain=True)),  # passed, slowly
+        (60.0, 49.0, True, 0.2, 0.0, KnownPace(60.0, 49.0, is_certain=True)),  # a probe is quick
+        (5.0, 5.1, True, 0.0, 50.0, KnownPace(5.0, 5.1)),  # fallen: it is likely to come back
+    ],
+)
+def test_what_the_next_client_is_told(
+    rate: float,
+    limit: float | None,
+    is_certain: bool,
+    excess: float,
+    fallen_from: float,
+    known: KnownPace,
+):
+    pace = _steady(rate, limit=limit)
+    pace._is_certain, pace._excess, pace._fallen_from = is_certain, excess, fallen_from
+    assert pace.known == known
+
+
+@pytest.mark.parametrize("burst", [5, 10])
+@pytest.mark.parametrize("round_trip", [0.005, 0.05])
+def test_a_load_knows_the_limit_from_the_load_before(round_trip: float, burst: float):
+    known, seconds = NOTHING_KNOWN, []
+    for seed in range(4):
+        course = run([(20.0, 50.0)], burst=burst, round_trip=round_trip, known=known, seed=seed)
+        seconds.append(_seconds_for(500, course))
+        known = course.knew[[at for at, _ in course.arrived].index(seconds[-1])]
+    assert max(seconds[1:]) <= 1.12 * 10
+
+
+@pytest.mark.parametrize("burst", [5, 10, 50])
+@pytest.mark.parametrize("round_trip", [0.005, 0.05, 0.1])
+def test_a_hidden_limit_costs_a_first_load_two_refusals_at_most(round_trip: float, burst: float):
+    course = run([(20.0, 50.0)], burst=burst, round_trip=round_trip)
+    assert _seconds_for(500, course) <= 1.45 * 10
+
+
+@pytest.mark.parametrize("after", [5.0, 20.0, 30.0, 100.0])
+def test_a_limit_that_changed_between_two_clients_is_found_as_within_one(after: float):
+    known = KnownPace(rate=50.0, limit=50.0, is_certain=True)
+    course = run([(120.0, after)], burst=5, known=known)
+    within = run([(60.0, 50.0), (120.0, after)], burst=5)
+    assert course.used(after, 60, 120) >= within.used(after, 120, 180) - 0.03
+    assert course.refused((10.0, 120.0)) < 0.02
+    for refused in course.known_refusals:
+        assert not [at for at, _ in course.arrived if refused < at < refused + 1.0 - 1e-9]
+
+
 # --- event by event
 
 
@@ -232,7 +313,7 @@ def _steady(rate: float, *, limit: float | None = None, at: float = 100.0) -> Pa
 
 TABLE = [
     # (rate, limit, refused at once) -> (rate, limit) afterwards
-    ("in search, what was reached", 40.0, None, False, (20.0, 37.6)),
+    ("in search, what was reached", 40.0, None, False, (20.0, 33.6)),
     ("on the plateau, a little lower", 48.0, 49.0, False, (24.0, 47.0)),
     ("again at once after few replies, half", 20.0, 40.0, True, (10.0, 20.0)),
 ]

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from config.sections import Mail
+from config.settings import Mail, Settings
 from config.settings import Settings
+from pipeline.app.collector import collect_seldom
 from pipeline.app.engine import Engine
 from pipeline.app.group_stage import GroupStage
 from pipeline.app.parts import EngineOptions, Parts
@@ -150,6 +152,7 @@ def assemble(
     observe: Observe | None = None,
 ) -> Assembly:
     """Puts stages and engine together. A simulated pass doesn't wait for leavers to settle: it only looks twice."""
+    collect_seldom()
     log = _action_log("would be " if simulated else "", observe)
     policy = policy_of(settings)
     settle = timedelta(0) if simulated else policy.leave_settle

@@ -33,7 +33,9 @@ MOST_ROWS_PUT_OFF = 1000  # so many are kept in memory before they go to SQLite
 
 def stamp(moment: datetime) -> str:
     """Fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def moment(text: str | None) -> datetime | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from pipeline.records import Link, Node
 from state.database import Database, Row, dump, moment, stamp
 from state.dispatch import OPEN
 from state.mirror import chunks, marks, node_of
+
+SLICE = 10_000  # rows in memory at a time, of what may be a million
 
 _STATUSES = {status.value: status for status in Status}
 
@@ -28,7 +31,6 @@ def member_of(row: Sequence[Any]) -> Member:
         is_team_admin,
         invited_on,
         joined_on,
-        _sweep,
     ) = row
     return Member(
         member_id=member_id,
@@ -45,7 +47,7 @@ def member_of(row: Sequence[Any]) -> Member:
 
 
 def _stored(member: Member) -> tuple[object, ...]:
-    """As a row of the table, without its last column."""
+    """As a row of the table."""
     return (
         member.member_id,
         member.status.value,
@@ -78,33 +80,34 @@ class Members:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def save(self, members: Sequence[Member], sweep: int | None = None) -> None:
-        """Remembers what Dropbox told. `sweep` numbers a full listing, so that it can tell who was not in it."""
-        told = [_stored(member) for member in members]
-        ids = [member.member_id for member in members]
-        if sweep is not None:
-            # A full listing repeats what is known: rewriting it would cost more than everything else.
-            known = {row[0]: tuple(row)[:-1] for row in await self._select("member_id", ids)}
-            told = [one for one in told if known.get(one[0]) != one]
+    async def save(self, members: Sequence[Member]) -> None:
+        """Remembers what Dropbox told."""
+        await self._write(_stored(member) for member in members)
+
+    async def save_listed(self, members: Sequence[Member]) -> None:
+        """As `save`, of a page of a full listing. It repeats what is known: rewriting that would cost more than everything else."""
+        known = {
+            row[0]: tuple(row) for row in await self._select("member_id", (one.member_id for one in members))
+        }
+        told = (_stored(member) for member in members)
+        await self._write([one for one in told if known.get(one[0]) != one])
+
+    async def _write(self, rows: Iterable[tuple[object, ...]]) -> None:
         await self._database.execute_many(
-            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (member_id) DO UPDATE SET "
+            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (member_id) DO UPDATE SET "
             "status = excluded.status, email = excluded.email, given_name = excluded.given_name, surname = excluded.surname, "
             "external_id = excluded.external_id, recoverable = excluded.recoverable, is_team_admin = excluded.is_team_admin, "
             "invited_on = excluded.invited_on, joined_on = excluded.joined_on",
-            told,
+            rows,
         )
-        if sweep is not None:
-            await self._database.execute(
-                "UPDATE member SET sweep = max(sweep, ?) WHERE member_id IN (SELECT value FROM json_each(?))",
-                (sweep, dump(ids)),
-            )
 
-    async def last_sweep(self) -> int:
-        return int(await self._database.value("SELECT coalesce(max(sweep), 0) FROM member") or 0)
-
-    async def forget_before(self, sweep: int) -> int:
-        """After a *complete* listing: members that it did not show exist no more."""
-        return await self._database.execute("DELETE FROM member WHERE sweep < ?", (sweep,))
+    async def keep(self, told: Collection[str]) -> None:
+        """After a *complete* listing: members that it did not show exist no more. `told` by their ids."""
+        absent: list[str] = []
+        async with aclosing(self._database.stream("SELECT member_id FROM member", SLICE)) as slices:
+            async for rows in slices:
+                absent += [row[0] for row in rows if row[0] not in told]
+        await self.forget(absent)
 
     async def forget(self, member_ids: Iterable[str]) -> None:
         await self._database.execute_many(
@@ -216,14 +219,16 @@ class Links:
         at_rest = [(link_of(row[_LINK]), node_of(row[_NODE])) for row in rows if row[1]]
         return at_rest, [row[0] for row in rows if not row[1]]
 
-    async def not_in_sweep(self, sweep: int) -> list[str]:
+    async def not_told(self, told: Collection[str]) -> list[str]:
         """Whom a full listing did not show: linked persons whose member was not in it, and listed ones without a link."""
         rows = await self._database.fetch(
-            "SELECT guid FROM link LEFT JOIN member USING (member_id) WHERE member.sweep IS NOT ? "
-            "UNION SELECT guid FROM node WHERE listed = 1 AND kind = 'user' AND guid NOT IN (SELECT guid FROM link)",
-            (sweep,),
+            "SELECT guid FROM node WHERE listed = 1 AND kind = 'user' AND guid NOT IN (SELECT guid FROM link)"
         )
-        return [row["guid"] for row in rows]
+        found = [row[0] for row in rows]
+        async with aclosing(self._database.stream("SELECT guid, member_id FROM link", SLICE)) as slices:
+            async for rows in slices:
+                found += [guid for guid, member_id in rows if member_id not in told]
+        return found
 
     async def all_guids(self) -> list[str]:
         return [row["guid"] for row in await self._database.fetch("SELECT guid FROM link")]

@@ -111,8 +111,7 @@ CREATE TABLE member (
     recoverable INTEGER NOT NULL,
     is_team_admin INTEGER NOT NULL,
     invited_on TEXT,
-    joined_on TEXT,
-    sweep INTEGER NOT NULL DEFAULT 0
+    joined_on TEXT
 ) WITHOUT ROWID;
 CREATE INDEX member_removed ON member (member_id) WHERE status = 'removed';
 CREATE INDEX member_email ON member (email);

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from config.sections import Mail
-from config.settings import Mail, Settings
 from config.settings import Settings
 from pipeline.app.collector import collect_seldom
 from pipeline.app.engine import Engine

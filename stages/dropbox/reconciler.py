@@ -37,27 +37,25 @@ class Reconciler:
 
     async def compare(self, look_up: LookUp, find_in_question: InQuestion, nesting: Nesting) -> int:
         """Returns how many members the team has. TeamReadError leaves everything as it was."""
-        async with self._journal.reading():
-            sweep = await self._journal.members.last_sweep() + 1
-        count = 0
+        told: set[str] = set()
         in_question: set[str] = set()
         async with one_ahead(self._team.list_members()) as pages:
             async for page in pages:
                 async with self._journal.transaction():
-                    await self._journal.members.save(page, sweep)
+                    await self._journal.members.save_listed(page)
                 # A page that is told again adds to them; it never takes anybody away.
                 in_question |= await find_in_question(nesting, page)
-                count += len(page)
-                tell(Phase.TEAM, count)
+                told.update(member.member_id for member in page)
+                tell(Phase.TEAM, len(told))
         in_question |= await self._rebuild_links(look_up)
         now = self._clock.now()
         async with self._journal.transaction():
-            await self._journal.members.forget_before(sweep)
-            in_question.update(await self._journal.links.not_in_sweep(sweep))
+            await self._journal.members.keep(told)
+            in_question.update(await self._journal.links.not_told(told))
             await self._journal.mark_dirty(sorted(in_question), "comparison", now)
             await self._journal.mark_dirty(await self._freed(), "retry", now)
             await self._journal.put("compared_at", now.isoformat())
-        return count
+        return len(told)
 
     async def _freed(self) -> list[str]:
         """Persons who were refused an address that nobody else on the team has now; somebody outside may have given it up."""

@@ -18,14 +18,14 @@ from state.journal import Journal
 pytestmark = pytest.mark.anyio
 
 FEW, MANY = 500, 2000
-MOST_STATEMENTS = 0.05
+MOST_STATEMENTS = 0.01
 """A person, of a full comparison: each is for a page or a batch of people."""
-MOST_STEPS = 260
+MOST_STEPS = 190
 """Of SQLite's machine, a person."""
 MOST_STEPS_OF_A_CHANGE = 1
 """A person who is not concerned: nothing reads everybody."""
-MOST_BLOCKS = 3
-"""Of memory kept, a decision that nothing is to be done: its own and no more."""
+MOST_BLOCKS = 0.2
+"""Of memory kept, a decision that nothing is to be done: all of them are one value."""
 
 
 class Counted:
@@ -75,8 +75,8 @@ async def test_a_full_comparison_without_a_change_costs_a_bounded_amount_per_per
             writes = {
                 table: counted.writes_of(table) for table in ("action", "link", "member", "dirty", "log")
             }
-            # Of the team whoever was not in the list is forgotten, and the end of the pass is logged.
-            assert writes == {"action": 0, "link": 0, "member": 1, "dirty": 0, "log": 1}
+            # Everybody was in the list, so nobody is forgotten; the end of the pass is logged.
+            assert writes == {"action": 0, "link": 0, "member": 0, "dirty": 0, "log": 1}
             found[people] = (len(counted.statements), counted.steps)
     statements, steps = ((found[MANY][one] - found[FEW][one]) / (MANY - FEW) for one in range(2))
     assert statements < MOST_STATEMENTS, statements
@@ -122,5 +122,5 @@ def test_what_a_decision_allocates_does_not_depend_on_how_many_are_decided() -> 
         for number, subject in enumerate(subjects):
             decisions[number] = decide(subject, policy, now)
         found.append((sys.getallocatedblocks() - before) / people)
-    assert found[1] < 1.1 * found[0]
+    assert found[1] < 1.1 * found[0] + 0.01
     assert found[1] < MOST_BLOCKS

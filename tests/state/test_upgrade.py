@@ -14,6 +14,8 @@ pytestmark = pytest.mark.anyio
 Rows = list[dict[str, object]]
 
 ROWS = 3
+DROPPED = {"member": {"sweep"}}
+"""Columns that held nothing beyond the run of one full listing."""
 VALUES = {"INTEGER": lambda name, number: number, "BLOB": lambda name, number: bytes([0, 255, number])}
 
 
@@ -64,6 +66,9 @@ async def test_an_earlier_journal_keeps_every_row(tmp_path: Path, version: int) 
         assert set(before) <= set(_tables(connection))
         for table, rows in before.items():
             after = _rows(connection, table)
-            assert [{name: row[name] for name in rows[0]} for row in after] == rows, table
+            kept = rows[0].keys() - DROPPED.get(table, set())
+            assert [{name: row[name] for name in kept} for row in after] == [
+                {name: row[name] for name in kept} for row in rows
+            ], table
             added = {name: value for row in after for name, value in row.items() if name not in rows[0]}
             assert set(added.values()) <= {""}, added

@@ -297,6 +297,27 @@ def test_another_normal_form_of_the_same_name_is_no_change() -> None:
     assert changes(Profile(given_name="Jos\u00e9", surname="Le\u00e9"), member) == Profile()
 
 
+@given(st.text() | st.text("ae\u0301\u200d/ .", max_size=60))
+@example("\u0958" * 30)
+@example(" Ann")
+def test_a_name_is_noted_exactly_when_more_than_its_form_was_changed(raw: str) -> None:
+    """White space and normal form are nothing to tell people about."""
+    has_changed = clean_name(raw) != " ".join(unicodedata.normalize("NFC", raw).split())
+    assert bool(mapped(email="a@b.test", given_name=raw, display_name="Ann").notes) == (
+        has_changed or not clean_name(raw)
+    )
+
+
+@given(st.sampled_from(["", "Ann", "A/B", "Jose\u0301"]) | st.text(), st.text())
+def test_a_name_is_set_unless_it_is_what_the_member_shows_as_it_stands_or_cleaned(
+    wanted: str, shown: str
+) -> None:
+    for seen in (shown, wanted):
+        member = Member(member_id="dbmid:1", status=Status.ACTIVE, email="", surname=seen)
+        is_set = changes(Profile(surname=wanted), member).surname == wanted != ""
+        assert is_set == (wanted not in ("", seen, clean_name(seen)))
+
+
 @given(st.text(), st.text())
 def test_what_was_set_is_no_change_any_more(given_name: str, surname: str) -> None:
     wanted = mapped(email="a@b.test", given_name=given_name, surname=surname).profile

@@ -116,6 +116,35 @@ class Journal:
         rows = await self.database.fetch(statement + " ORDER BY seq LIMIT ?", [*values, limit])
         return [_line(row) for row in rows]
 
+    async def entries_before(
+        self, before: int, *, kind: str = "", guid: str = "", email: str = "", limit: int, span: int
+    ) -> tuple[list[Json], int | None]:
+        """Older lines than `before`, the newest first, and before which one to go on (None: there are no older ones).
+
+        Of a person by their index; else at most `span` lines are looked at, however few of them are of this kind.
+        """
+        clauses = ["seq < ?"]
+        values: list[Any] = [before]
+        floor = 0
+        if guid:
+            clauses += ["guid = ?", "guid <> ''"]
+            values.append(guid)
+        elif email:
+            clauses += ["email = ?", "email <> ''"]
+            values.append(email)
+        else:
+            floor = max(0, before - span - 1)
+            clauses.append("seq > ?")
+            values.append(floor)
+        if kind:
+            clauses.append("kind = ?")
+            values.append(kind)
+        rows = await self.database.fetch(
+            f"SELECT * FROM log WHERE {' AND '.join(clauses)} ORDER BY seq DESC LIMIT ?", [*values, limit]
+        )
+        older = rows[-1]["seq"] if len(rows) == limit else floor + 1 if floor else None
+        return [_line(row) for row in rows], older
+
     async def last_entries(self, *, guid: str, limit: int) -> list[Json]:
         """The newest lines about a person, oldest first."""
         rows = await self.database.fetch(
@@ -290,6 +319,11 @@ class Journal:
         where = "WHERE ended IS NOT NULL" if ended else ""
         row = await self.database.fetch_one(f"SELECT * FROM pass {where} ORDER BY id DESC LIMIT 1")
         return None if row is None else _pass_of(row)
+
+    async def last_passes(self, limit: int) -> list[PassRecord]:
+        """The newest first, one that is under way included."""
+        rows = await self.database.fetch("SELECT * FROM pass ORDER BY id DESC LIMIT ?", (limit,))
+        return [_pass_of(row) for row in rows]
 
     async def count_real_passes(self) -> int:
         """Passes that ended well and were not simulated."""

@@ -41,6 +41,14 @@ class Outbox(Dispatch):
             values.append(wait.value)
         return [action_of(row) for row in await self._database.fetch(statement + " ORDER BY id", values)]
 
+    async def some_in_state(self, state: State, limit: int) -> list[Action]:
+        """In the order of their kinds and of when they are due: that of the index, so that many cost no more than a few."""
+        rows = await self._database.fetch(
+            f"SELECT * FROM action WHERE state = ? AND {OPEN} ORDER BY kind, due LIMIT ?",
+            (state.value, limit),
+        )
+        return [action_of(row) for row in rows]
+
     async def unreleased(self, *, about_groups: bool = False) -> list[Action]:
         """What the brake has to judge: planned and not yet released, and what it holds; of persons, or of groups."""
         rows = await self._database.fetch(
@@ -202,7 +210,7 @@ class Outbox(Dispatch):
             (row[0], row[1])
             for row in await self._database.fetch(
                 "SELECT CASE WHEN group_guid IN ('', guid) THEN guid ELSE group_guid || '/' || guid END, kind "
-                "FROM action WHERE state = 'held'"
+                f"FROM action WHERE state = 'held' AND {OPEN}"
             )
         }
         newest: dict[tuple[str, str], HeldRecord] = {}

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+import anyio.to_thread
+
+from pipeline.core.near import near_to
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Decision, Subject, is_disabled
 from pipeline.core.subject import Presence
 from pipeline.errors import ControlError
 from pipeline.model import Action, Json, Kind, State, WaitFor, Wanted
+from pipeline.ports import Clock
 from pipeline.records import Node
+from stages.dropbox.memory import MemoryTeam
 from stages.people.planner import Planner, PlannerOptions
 from state.database import stamp
 from state.journal import Journal
@@ -67,6 +72,29 @@ async def explain(journal: Journal, planner: Planner, person: str, now: datetime
             )
         )
     return explanations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a text finds: persons in the shape of `explain --json`, else strangers in their smaller one, else whom it may have meant."""
+
+    persons: Sequence[Json] = ()
+    strangers: Sequence[Json] = ()
+    near: Sequence[str] = ()
+
+
+async def answer_about(journal: Journal, options: PlannerOptions, text: str, clock: Clock) -> Answer:
+    """`explain`, asked by a human being: whoever is meant, else those whose names are like it."""
+    # A preview reads the journal only: no team is asked.
+    planner = Planner(MemoryTeam(), journal, clock, options)
+    if found := await explain(journal, planner, text, clock.now()):
+        return Answer(persons=[as_json(one, options, clock.now()) for one in found])
+    if strangers := await explain_stranger(journal, text):
+        return Answer(strangers=strangers)
+    async with journal.reading():
+        names = await journal.mirror.names()
+    # In a thread: among 100,000 people it takes seconds.
+    return Answer(near=await anyio.to_thread.run_sync(near_to, text, names))
 
 
 async def explain_stranger(journal: Journal, text: str) -> list[Json]:
@@ -152,10 +180,13 @@ def what_changes_it(one: Explanation, options: PlannerOptions, now: datetime) ->
     if subject.presence is Presence.LISTED and subject.mapped.email_problem:
         yield f"an e-mail in the directory that Dropbox accepts ({subject.mapped.email_problem})"
     for action in one.pending:
-        if action.wait is not None:
-            yield f"{action.kind.value}: {_WHILE_WAITING[action.wait]}"
-        elif action.state in _IN_STATE:
-            yield f"{action.kind.value}: {_IN_STATE[action.state]}"
+        if end := what_ends_it(action):
+            yield f"{action.kind.value}: {end}"
+
+
+def what_ends_it(action: Action) -> str:
+    """For an action that is not done: what it waits for; "" where it is simply on its way."""
+    return _IN_STATE.get(action.state, "") if action.wait is None else _WHILE_WAITING[action.wait]
 
 
 def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:

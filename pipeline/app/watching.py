@@ -17,6 +17,7 @@ from pipeline import control
 from pipeline.app import compose, passes
 from pipeline.app.canary import LOOK_SECONDS, Canary
 from pipeline.app.clock import SystemClock
+from pipeline.app.console_pages import ConsolePages
 from pipeline.app.health import reading_of
 from pipeline.app.pace_memory import known_from
 from pipeline.app.requests import Requests
@@ -68,6 +69,7 @@ class Watch:
         self._supervisor = supervisor
         self._clock = clock or SystemClock()
         self._observations = Observations(self._clock.now)
+        self._console = ConsolePages(lambda: self._settings, self._read, self._clock).console()
         self._assembly: compose.Assembly | None = None
         self._outside = outside or passes.Outside()  # until the next configuration
         self._stop = anyio.Event()  # the end of the program
@@ -86,7 +88,7 @@ class Watch:
             tasks.start_soon(self._supervisor.beat)
             if self._settings.service.listen:
                 await stack.enter_async_context(
-                    serving(self._settings.service.listen, self._read, self._observations)
+                    serving(self._settings.service.listen, self._read, self._observations, self._console)
                 )
             while not self._stop.is_set():
                 await self._watch_until_halted()
@@ -138,6 +140,8 @@ class Watch:
     # --- beside the engine
 
     async def _answer(self, request: Json) -> Json:
+        if request.get("command") == "console":
+            return self._open_console()
         assembly = self._assembly
         if assembly is None:
             raise ControlError(
@@ -146,6 +150,15 @@ class Watch:
                 "try again in a moment",
             )
         return await Requests(assembly, self._journal).answer(request)
+
+    def _open_console(self) -> Json:
+        """To whoever may use the control channel: the account that runs this, and root."""
+        address = self._console.address()
+        if not address:
+            raise ControlError(
+                "open the console", 'service.listen is "", so it is off', "set service.listen and restart"
+            )
+        return {"address": address}
 
     async def _read(self) -> Reading:
         assembly = self._assembly

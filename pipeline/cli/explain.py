@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from config.settings import Settings
 from pipeline.app.clock import SystemClock
-from pipeline.app.explanation import as_json, explain, explain_stranger
+from pipeline.app.explanation import answer_about
 from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.cli.session import execute
-from pipeline.core.near import did_you_mean
+from pipeline.core.near import suggestion
 from pipeline.errors import WrongArgument
 from pipeline.model import Json
 from pipeline.redaction import escaped
@@ -35,43 +34,32 @@ def register(app: typer.Typer) -> None:
         group: Annotated[
             str, typer.Option("--group", metavar="NAME", help="a group instead: name, GUID, account or DN")
         ] = "",
-        as_json_: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
     ) -> None:
         """Path of nested groups, rule, exclusion, mapping, link, last actions, what happens next and when."""
         if bool(person) == bool(group):
             raise typer.BadParameter("name either a person or --group NAME")
 
         async def body(settings: Settings) -> int:
-            now = datetime.now(UTC)
             if group:
-                documents = await _groups(settings, group)
-                _show(documents, text_of_group, as_json=as_json_)
+                _show(await _groups(settings, group), text_of_group, as_json=as_json)
                 return 0
-            options = planner_options_of(settings)
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
-                # A preview reads the journal only: no team is asked.
-                planner = Planner(MemoryTeam(), journal, SystemClock(), options)
-                found = await explain(journal, planner, person, now)
-                strangers = [] if found else await explain_stranger(journal, person)
-                near = ""
-                if not found and not strangers:
-                    async with journal.reading():
-                        near = did_you_mean(person, await journal.mirror.names())
+                found = await answer_about(journal, planner_options_of(settings), person, SystemClock())
             finally:
                 await journal.close()
-            if strangers:
-                _show(strangers, text_of_stranger, as_json=as_json_)
-                return 0
-            if not found:
+            if found.persons:
+                _show(found.persons, text_of, as_json=as_json)
+            elif found.strangers:
+                _show(found.strangers, text_of_stranger, as_json=as_json)
+            else:
                 raise WrongArgument(
                     "explain",
-                    f"nobody known as {person!r}{near}",
+                    f"nobody known as {person!r}{suggestion(found.near)}",
                     "write the e-mail, GUID, DN, account or display name in full; "
                     "known are people of the sync group, now or earlier",
                 )
-            documents = [as_json(one, options, now) for one in found]
-            _show(documents, text_of, as_json=as_json_)
             return 0
 
         execute(context, body)
@@ -88,9 +76,9 @@ async def _groups(settings: Settings, text: str) -> list[Json]:
         await journal.close()
 
 
-def _show(documents: list[Json], text: Callable[[Json], str], *, as_json: bool) -> None:
+def _show(documents: Sequence[Json], text: Callable[[Json], str], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, ensure_ascii=False))
+        typer.echo(json.dumps(documents[0] if len(documents) == 1 else list(documents), ensure_ascii=False))
     else:
         typer.echo("\n\n".join(text(one) for one in documents))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 3
 _ALIKE = 0.75
@@ -20,5 +20,9 @@ def near_to(text: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def did_you_mean(text: str, names: Iterable[str]) -> str:
     """A sentence's end for an error, "" when nothing is alike."""
-    found = near_to(text, names)
+    return suggestion(near_to(text, names))
+
+
+def suggestion(found: Sequence[str]) -> str:
+    """The same of what `near_to` found."""
     return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -1,4 +1,4 @@
-"""Health and metrics of a running `watch`: `/healthz`, `/readyz`, `/metrics`."""
+"""Health and metrics of a running `watch`: `/healthz`, `/readyz`, `/metrics`; and on the same port, its console."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from pipeline.errors import ConfigurationError
+from stages.service.console import Console
 from stages.service.observations import Observations
 
 
@@ -62,13 +63,17 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def serving(listen: str, read: Read, observations: Observations | None = None) -> AsyncIterator[str]:
+async def serving(
+    listen: str, read: Read, observations: Observations | None = None, console: Console | None = None
+) -> AsyncIterator[str]:
     """Serves until the context ends; yields the address. ConfigurationError where the port can't be had."""
     host, port = parse_listen(listen)
     application = web.Application()
     application.router.add_get("/healthz", _alive)
     application.router.add_get("/readyz", _ready(read))
     application.router.add_get("/metrics", _metrics(read, observations))
+    if console is not None:
+        console.add_to(application.router)
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     try:
@@ -80,7 +85,10 @@ async def serving(listen: str, read: Read, observations: Observations | None = N
                 f"service.listen: {listen}: {error.strerror}",
                 'choose a free port, or set it to ""',
             ) from error
-        yield f"http://{host}:{runner.addresses[0][1]}"
+        base = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+        if console is not None:
+            console.stands_at(base)
+        yield base
     finally:
         await runner.cleanup()
 

@@ -17,6 +17,7 @@ import anyio.to_thread
 from aiohttp import web
 from anyio.abc import TaskStatus
 
+from stages.service.admission import Admission, close_off, require_host
 from stages.service.conversation import Conversation, Shown
 
 HOST = "127.0.0.1"
@@ -36,8 +37,8 @@ class SetupPage:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._token = secrets.token_urlsafe(32)
-        self._session = ""
+        self._admission = Admission(_COOKIE)
+        self._token = self._admission.ticket()
         self._form_token = secrets.token_urlsafe(32)
         self._port = 0
         self._limiter = anyio.CapacityLimiter(8)
@@ -73,46 +74,23 @@ class SetupPage:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            # Another host name that leads here is somebody else's page (DNS rebinding).
-            if request.headers.get("Host") != f"{HOST}:{self._port}":
-                raise web.HTTPForbidden(text="open the address that the terminal shows")
-            if request.path != "/start" and not self._is_known(request):
+            require_host(request, {f"{HOST}:{self._port}"}, "open the address that the terminal shows")
+            if request.path != "/start" and not self._admission.knows(request):
                 raise web.HTTPForbidden(
                     text="this page belongs to whoever opened the address of the terminal"
                 )
             answer = await handler(request)
         except web.HTTPException as error:
-            answer = error
-        answer.headers.update(
-            {
-                "Cache-Control": "no-store",
-                "Content-Security-Policy": answer.headers.get(
-                    "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
-                ),
-                "Cross-Origin-Resource-Policy": "same-origin",
-                # Not "no-referrer": then browsers send the origin of a form as "null" (Fetch, 3.2).
-                "Referrer-Policy": "same-origin",
-                "X-Content-Type-Options": "nosniff",
-                "X-Frame-Options": "DENY",
-            }
-        )
+            close_off(error)
+            raise
+        close_off(answer)
         return answer
-
-    def _is_known(self, request: web.Request) -> bool:
-        cookie = request.cookies.get(_COOKIE, "")
-        return bool(self._session) and hmac.compare_digest(cookie.encode(), self._session.encode())
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
-        given = request.query.get("token", "")
-        if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise web.HTTPForbidden(
-                text="this address was used before, or is wrong: start configure --web again"
-            )
-        self._token = ""
-        self._session = secrets.token_urlsafe(32)
-        answer = web.Response(status=303, headers={"Location": "/"})
-        answer.set_cookie(_COOKIE, self._session, httponly=True, samesite="Strict", path="/")
-        return answer
+        return self._admission.admit(
+            request.query.get("token", ""),
+            "this address was used before, or is wrong: start configure --web again",
+        )
 
     async def _show(self, _request: web.Request) -> web.StreamResponse:
         shown = await anyio.to_thread.run_sync(

@@ -121,7 +121,7 @@ ONLY_IN = {
     "aiosmtplib": ("stages/mail/",),
     "aiosqlite": ("state/database.py",),
     "dns": ("stages/directory/discovery.py",),
-    "jinja2": ("stages/mail/letter.py", "pipeline/app/renderings.py"),
+    "jinja2": ("stages/mail/letter.py", "pipeline/app/renderings.py", "pipeline/app/console_html.py"),
     "keyring": ("config/secrets.py",),
     "ldap3": (
         "stages/directory/browsing.py",

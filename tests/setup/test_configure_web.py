@@ -1,7 +1,6 @@
 """`configure --web`: the same on a page; and nobody but who opened the address with its token can see it or answer."""
 
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -9,19 +8,19 @@ import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 from hypothesis import given, settings
 
 from stages.service.conversation import Prompt, Shown
 from stages.service.setup_page import _page
+from tests.browser import Chromium
 from tests.hostile.words import texts
 from tests.setup.dialogue import PATIENCE_SECONDS, Outside
 
@@ -175,58 +174,7 @@ def test_one_thing_is_changed_in_a_browser_and_only_by_whom_it_belongs_to(
     assert stat.S_IMODE((outside.folder / "ad-password").stat().st_mode) == 0o600
 
 
-class Chromium:
-    """A real browser, told what to do over its debugging port."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.process = subprocess.Popen(
-            [
-                program,
-                "--headless=new",
-                "--no-sandbox",  # it runs as root in a container
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--remote-debugging-port=0",
-                f"--user-data-dir={folder}",
-                "about:blank",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._port_file = folder / "DevToolsActivePort"
-        self._number = 0
-
-    async def use(self, act: Callable[["Chromium"], Awaitable[None]]) -> None:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while not (self._port_file.exists() and "\n" in self._port_file.read_text()):
-                await anyio.sleep(0.05)
-        port = self._port_file.read_text().splitlines()[0]
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                (target,) = [one for one in await answer.json() if one["type"] == "page"]
-            async with session.ws_connect(target["webSocketDebuggerUrl"]) as self._socket:
-                with anyio.fail_after(PATIENCE_SECONDS):
-                    await act(self)
-
-    async def call(self, method: str, **parameters: Any) -> Any:
-        self._number += 1
-        await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
-        while True:
-            message = await self._socket.receive_json()
-            if message.get("id") == self._number:
-                return message.get("result")
-
-    async def value(self, expression: str) -> Any:
-        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return (found or {}).get("result", {}).get("value")
-
-    async def until(self, expression: str) -> Any:
-        while not (found := await self.value(expression)):
-            await anyio.sleep(0.05)
-        return found
-
+class Admin(Chromium):
     async def answer(self, label: str, text: str | None) -> None:
         field = "document.getElementById('answer')"
         await self.until(
@@ -238,11 +186,7 @@ class Chromium:
 
 
 def test_a_real_browser_can_do_it_too(page: Page, outside: Outside, tmp_path: Path) -> None:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-
-    async def act(browser: Chromium) -> None:
+    async def act() -> None:
         await browser.call("Page.navigate", url=f"{page.origin}{page.start}")
         await browser.until("document.title === 'ad-connector configure'")
         assert await browser.value("document.cookie") == "", "no script can read the cookie"
@@ -265,12 +209,8 @@ def test_a_real_browser_can_do_it_too(page: Page, outside: Outside, tmp_path: Pa
         await browser.answer("Save ", None)
         await browser.until("document.body.textContent.includes('can be closed')")
 
-    chromium = Chromium(program, tmp_path / "chromium")
-    try:
-        anyio.run(chromium.use, act)
-    finally:
-        chromium.process.kill()
-        chromium.process.wait()
+    with Admin.started(tmp_path / "chromium") as browser:
+        anyio.run(browser.use, act)
     assert page.process.wait(PATIENCE_SECONDS) == 0
     assert tomllib.loads(outside.file.read_text())["simulation"] is False
 

@@ -1,0 +1,64 @@
+"""The console of a real `watch`: opened by the address that `status --console` prints, it shows what is held until it is approved."""
+
+import re
+import signal
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+
+SALES = "estee.lauder@example.test"
+
+
+def test_a_held_set_appears_with_its_command_and_is_gone_when_that_was_typed(settled, tools):
+    world = settled
+    origin = f"http://127.0.0.1:{world.unused_port()}"
+    world.configure(safety={"max_leavers": 3}, service={"listen": origin.removeprefix("http://")})
+    alone = world("status", "--console")
+    assert alone.code == 2
+    assert "no watch is running" in alone.err
+    watch = world.start("watch")
+    watch.wait_ready()
+
+    told = world.ok("status", "--console")
+    (address,) = told.out.split()
+    assert address.startswith(f"{origin}/open?key=")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def look(path="/"):
+        with browser.open(f"{origin}{path}", timeout=10) as reply:
+            return reply.read().decode()
+
+    def refusal(path):
+        try:
+            look(path)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        return None
+
+    code, words = refusal("/")
+    assert code == 403
+    assert "ad-connector status --console" in words
+    with browser.open(address, timeout=10) as reply:
+        assert reply.url == f"{origin}/"
+        assert "All is well" in reply.read().decode()
+
+    world.admin.remove_members("Dropbox", "Sales Team")
+    command = re.compile(r"ad-connector approve ([0-9a-f]{12})</code>")
+    tools.wait_until(lambda: command.search(look()), "the held set appears", seconds=60)
+    page = look()
+    (digest,) = set(command.findall(page))
+    assert "Held by the brake: 4 leavers" in page
+    assert SALES in page
+    assert "exit" in look("/journal").lower()
+    person = look(f"/person?q={SALES}")
+    assert "left" in person
+    assert "suspend" in person
+
+    world.ok("approve", digest)
+    tools.wait_until(lambda: world.states()[SALES] == "suspended", "they are suspended", seconds=60)
+    tools.wait_until(lambda: "Held by the brake" not in look(), "the set is gone", seconds=60)
+    key = address.rpartition("=")[2]
+    watch.process.send_signal(signal.SIGTERM)
+    assert watch.wait() == 0
+    assert key not in watch.err + watch.out + "\n".join(world.log_lines)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 from pipeline.core.transitions import check_transition
 from pipeline.model import Action, ActionKind, Profile, State, WaitFor
 from pipeline.records import Settlement
-from state.database import Database, Row, dump, moment, stamp
+from state.database import Database, dump, moment, stamp
 from state.mirror import chunks, marks
 
 OPEN = "state NOT IN ('done', 'superseded')"
@@ -32,39 +33,70 @@ def stored(profile: Profile) -> str:
 
 _KINDS = {kind.value: kind for kind in ActionKind}
 _STATES = {state.value: state for state in State}
+_WAITS = {wait.value: wait for wait in WaitFor}
 
 
-def action_of(stored_row: Row) -> Action:
-    # A Row looks for each name from its first column on.
-    row = dict(zip(stored_row.keys(), stored_row, strict=True))
+def action_of(row: Sequence[Any]) -> Action:
+    """Of a whole row of the table `action`, in the order of its columns."""
+    (
+        identity,
+        guid,
+        kind,
+        state,
+        email,
+        member_id,
+        changes,
+        reason,
+        cause,
+        pass_id,
+        ordinal,
+        _released,
+        approved,
+        _after_id,
+        attempts,
+        wait,
+        due,
+        job_id,
+        precondition,
+        before,
+        error,
+        hint,
+        seen_at,
+        planned_at,
+        sent_at,
+        settled_at,
+        group_guid,
+        group_id,
+        group_name,
+    ) = row
     return Action(
-        id=row["id"],
-        guid=row["guid"],
-        kind=_KINDS[row["kind"]],
-        state=_STATES[row["state"]],
-        email=row["email"],
-        member_id=row["member_id"],
-        changes=_profile(row["changes"]),
-        reason=row["reason"],
-        cause=row["cause"],
-        pass_id=row["pass_id"],
-        ordinal=row["ordinal"],
-        attempts=row["attempts"],
-        approved=bool(row["approved"]),
-        wait=WaitFor(row["wait"]) if row["wait"] else None,
-        due=moment(row["due"]),
-        job_id=row["job_id"],
-        precondition=row["precondition"],
-        before=_profile(row["before"]),
-        error=row["error"],
-        hint=row["hint"],
-        seen_at=moment(row["seen_at"]),
-        planned_at=moment(row["planned_at"]),
-        sent_at=moment(row["sent_at"]),
-        settled_at=moment(row["settled_at"]),
-        group_guid=row["group_guid"],
-        group_id=row["group_id"],
-        group_name=row["group_name"],
+        id=identity,
+        guid=guid,
+        kind=_KINDS[kind],
+        state=_STATES[state],
+        email=email,
+        member_id=member_id,
+        changes=_profile(changes),
+        reason=reason,
+        cause=cause,
+        pass_id=pass_id,
+        ordinal=ordinal,
+        attempts=attempts,
+        approved=approved == 1,
+        wait=_WAITS[wait] if wait else None,
+        due=due and moment(due),
+        job_id=job_id,
+        precondition=precondition,
+        before=_profile(before),
+        error=error,
+        hint=hint,
+        seen_at=seen_at and moment(seen_at),
+        planned_at=moment(planned_at),
+        sent_at=sent_at and moment(sent_at),
+        settled_at=settled_at and moment(settled_at),
+        group_guid=group_guid,
+        group_id=group_id,
+        group_name=group_name,
     )
 
 

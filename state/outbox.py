@@ -142,29 +142,31 @@ class Outbox(Dispatch):
         now: datetime,
         seen_at: datetime | None,
         approved: bool = False,
-    ) -> int:
+    ) -> None:
+        """Written with the transaction's next statement: of a large plan nobody waits for each by itself."""
         state = State.WAITING if wanted.wait else State.PLANNED
-        return await self._database.insert(
+        row = (
+            guid,
+            wanted.kind.value,
+            state.value,
+            email,
+            member_id,
+            stored(wanted.changes),
+            wanted.reason,
+            wanted.cause,
+            pass_id,
+            wanted.wait.value if wanted.wait else None,
+            stamp(wanted.until) if wanted.until else None,
+            precondition,
+            stamp(seen_at) if seen_at else None,
+            stamp(now),
+            int(approved),
+            stored(before),
+        )
+        await self._database.execute_many(
             "INSERT INTO action (guid, kind, state, email, member_id, changes, reason, cause, pass_id, ordinal, wait, due, "
             "precondition, seen_at, planned_at, approved, before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                guid,
-                wanted.kind.value,
-                state.value,
-                email,
-                member_id,
-                stored(wanted.changes),
-                wanted.reason,
-                wanted.cause,
-                pass_id,
-                wanted.wait.value if wanted.wait else None,
-                stamp(wanted.until) if wanted.until else None,
-                precondition,
-                stamp(seen_at) if seen_at else None,
-                stamp(now),
-                int(approved),
-                stored(before),
-            ),
+            [row],
         )
 
     async def supersede(self, actions: Sequence[Action], now: datetime) -> None:

@@ -173,6 +173,7 @@ class Planner:
             moved: set[str] = set()  # both persons, and the member, of links that were moved
             left: set[str] = set()
             decided: list[Dirty] = []
+            among_these = {mark.guid for mark in marks}
             for mark in marks:
                 if mark.guid in moved:
                     continue  # looked at afresh in the next round
@@ -211,7 +212,7 @@ class Planner:
                 claimants = facts.claims.claimants_of(mark.guid)
                 if not node.listed and subject.match.member is not None:
                     claimants |= set(facts.same_email.get(subject.match.member.email, ())) - facts.at_home
-                await self._claims.look_at_claimants(claimants - {one.guid for one in marks}, now)
+                await self._claims.look_at_claimants(claimants - among_these, now)
                 decided.append(mark)
                 timers[mark.guid] = decision.look_again
                 notes += decision.notes

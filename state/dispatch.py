@@ -28,6 +28,8 @@ def _profile(text: str) -> Profile:
 
 
 def stored(profile: Profile) -> str:
+    if profile == _NOTHING:
+        return "{}"
     return dump({name: value for name in _FIELDS if (value := getattr(profile, name))})
 
 

@@ -138,6 +138,15 @@ class Mirror:
             [Edge(row[0], row[1], bool(row[2])) for row in edges],
         )
 
+    async def dns(self, guids: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in chunks(guids):
+            rows = await self._database.fetch(
+                f"SELECT guid, dn FROM node WHERE guid IN ({marks(len(part))})", part
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
     async def nodes(self, guids: Iterable[str]) -> dict[str, Node]:
         found: dict[str, Node] = {}
         for part in chunks(guids):

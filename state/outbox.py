@@ -58,6 +58,18 @@ class Outbox(Dispatch):
         )
         return [action_of(row) for row in rows]
 
+    async def count_unreleased(self, kinds: Iterable[ActionKind]) -> int:
+        """What is planned of these kinds and the brake has not judged yet; of persons."""
+        names = [kind.value for kind in kinds]
+        return int(
+            await self._database.value(
+                f"SELECT count(*) FROM action WHERE state = 'planned' AND {OPEN} AND kind IN ({marks(len(names))}) "
+                "AND released = 0 AND group_guid = ''",
+                names,
+            )
+            or 0
+        )
+
     async def sent_since(self, since: datetime, kinds: Iterable[ActionKind]) -> list[Action]:
         """What was sent (approved ones aside) of these kinds: the brake's window."""
         names = [kind.value for kind in kinds]

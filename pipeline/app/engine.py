@@ -311,8 +311,7 @@ class Engine:
         """Who waits for a seat comes before who wants one only now, also for seats that this pass frees."""
         free, state.free_seats = state.free_seats, 0
         async with self._journal.transaction():
-            unreleased = await self._journal.outbox.unreleased()
-            freed = sum(one.kind in FREES_SEAT and one.state is State.PLANNED for one in unreleased)
+            freed = await self._journal.outbox.count_unreleased(FREES_SEAT)
             if free + freed:
                 await self._journal.outbox.give_seats(free + freed)
 

@@ -58,6 +58,8 @@ class Claims:
         leaving does not end it, also where that was planned or held by the brake before.
         """
         before = standing.of_claimant(guid)
+        if claim is None and not before:
+            return
         stale = [one for one in before if claim is None or one.hash != claim.digest]
         await self._journal.outbox.withdraw(one.hash for one in stale)
         concerned = {_party(one, HOLDER) for one in stale}
@@ -68,7 +70,8 @@ class Claims:
 
     async def look_at_claimants(self, guids: Iterable[str], now: datetime) -> None:
         """The holder was decided about: what the claim was shown for may no longer be so."""
-        await self._journal.mark_dirty(sorted(guids), "action", now)
+        if guids := sorted(guids):
+            await self._journal.mark_dirty(guids, "action", now)
 
     async def move(self, claim: Claim, pass_id: int, now: datetime) -> None:
         """The link passes to the claimant, and whatever was still to be done to the holder's account is void."""

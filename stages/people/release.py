@@ -22,7 +22,7 @@ from pipeline.core.ordering import Ordered, Planned, order
 from pipeline.journal_port import Journal
 from pipeline.model import Action, ActionKind, Member, Profile, State
 from pipeline.ports import Clock
-from pipeline.records import Node, Settlement
+from pipeline.records import Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Release:
             }
             if not actions:
                 return LetGo()
-            nodes = await journal.mirror.nodes({action.guid for action in actions.values()})
+            dns = await journal.mirror.dns({action.guid for action in actions.values()})
             members = await journal.members.by_id(
                 {action.member_id for action in actions.values() if action.member_id}
             )
             items = [
-                _brake_item(action, nodes.get(action.guid), members.get(action.member_id))
+                _brake_item(action, dns.get(action.guid, ""), members.get(action.member_id))
                 for action in actions.values()
             ]
             kinds = sorted(counted_kinds(items, self._policy))
@@ -130,7 +130,7 @@ def _planned(action: Action, member: Member | None) -> Planned:
     )
 
 
-def _brake_item(action: Action, node: Node | None, member: Member | None) -> BrakeItem:
+def _brake_item(action: Action, dn: str, member: Member | None) -> BrakeItem:
     # Only names and the external id are no change of e-mail; the brake counts those that are.
     is_email_change = (
         action.kind is ActionKind.UPDATE
@@ -142,7 +142,7 @@ def _brake_item(action: Action, node: Node | None, member: Member | None) -> Bra
         kind=action.kind,
         new_email=action.changes.email if is_email_change else "",
         cause=action.cause,
-        dn=node.entry.dn if node else "",
+        dn=dn,
         seen_at=action.seen_at,
         approved=action.approved,
         ref=action.id,

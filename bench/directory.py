@@ -194,7 +194,7 @@ def _child(facts: DomainFacts, journal: Path, what: str) -> Sample:
 # ------------------------------------------------------------------------------------------- in the measuring process
 
 
-class _Counter:
+class Traffic:
     """Counts every search of every connection, and what comes in answer."""
 
     def __init__(self) -> None:
@@ -236,7 +236,7 @@ class _Counter:
 
 
 async def _run(order: dict[str, str]) -> Sample:
-    counter = _Counter()
+    counter = Traffic()
     facts = DomainFacts(order["address"], Path(order["ca_file"]))
     options = DirectoryOptions(
         servers=(facts.ldaps_url,),
@@ -287,7 +287,7 @@ async def _run(order: dict[str, str]) -> Sample:
         await directory.close()
 
 
-async def _read(directory: LdapDirectory, counter: _Counter) -> Sample:
+async def _read(directory: LdapDirectory, counter: Traffic) -> Sample:
     counter.start()
     root = await directory.find_group(SYNC_GROUP)
     target = Target(guid=root.guid, dn=root.dn)
@@ -302,7 +302,7 @@ async def _read(directory: LdapDirectory, counter: _Counter) -> Sample:
 
 
 async def _medians(
-    poller: Poller, counter: _Counter, what: str, count: int, prepare: Callable[[int], None]
+    poller: Poller, counter: Traffic, what: str, count: int, prepare: Callable[[int], None]
 ) -> Sample:
     samples = []
     for number in range(count):
@@ -311,7 +311,7 @@ async def _medians(
     return {name: median(sample[name] for sample in samples) for name in samples[0]}
 
 
-async def _timed(poller: Poller, counter: _Counter, what: str) -> Sample:
+async def _timed(poller: Poller, counter: Traffic, what: str) -> Sample:
     counter.start()
     await poller.poll()
     return counter.sample(what)

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from config.settings import Settings
 from pipeline import log
 from pipeline.app.clock import SystemClock
 from pipeline.app.compose import Assembly, assemble
+from pipeline.app.report import PassSummary
 from pipeline.model import (
     ChangePage,
     Checkpoint,
@@ -232,6 +235,41 @@ async def connector(folder: Path, directory: Any, team: Any) -> AsyncIterator[tu
         await assembly.close()
         await journal.close()
         log.close()
+
+
+@asynccontextmanager
+async def watching(assembly: Assembly) -> AsyncIterator[None]:
+    """A watch that looks when it is nudged, from its readiness until the body ends."""
+
+    async def wait_for_change(_seconds: float) -> bool:
+        await anyio.sleep_forever()
+        return False
+
+    async def on_ready() -> None:
+        ready.set()
+
+    async def work() -> None:
+        await assembly.engine.watch(
+            poll_seconds=3600, wait_for_change=wait_for_change, on_ready=on_ready, stop=stop
+        )
+
+    ready, stop = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        await ready.wait()
+        yield
+        stop.set()
+
+
+async def look(assembly: Assembly) -> PassSummary:
+    """What the watch does about what has changed, seen and carried out."""
+    before = assembly.engine.last_summary
+    assembly.engine.nudge()
+    await assembly.engine.quiet()
+    summary = assembly.engine.last_summary
+    if summary is None or summary is before:
+        raise AssertionError("nothing was found to do")
+    return summary
 
 
 async def forget_comparison(journal: Journal) -> None:

@@ -8,10 +8,12 @@ hashed or opened by other means: closing it elsewhere in this process would drop
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -25,10 +27,14 @@ from pipeline.errors import JournalError, RightsError
 
 Row = sqlite3.Row
 Result = TypeVar("Result")
+Step = Callable[[sqlite3.Connection], object]
+"""What is done in SQLite's thread."""
 
 APPLICATION_ID = 0x41444442  # "ADDB": another program's SQLite file is refused
 IN_MEMORY = ":memory:"
 MOST_ROWS_PUT_OFF = 1000  # so many are kept in memory before they go to SQLite
+MOST_ROWS_AT_ONCE = 200  # of a read on the event loop's own thread; more are fetched in SQLite's
+MOST_STEPS_AT_ONCE = 20_000  # of SQLite's machine, some two milliseconds: a longer read is begun again there
 
 
 def stamp(moment: datetime) -> str:
@@ -83,10 +89,11 @@ class Database:
         self.path = str(path)
         self.read_only = read_only
         self._connection = connection
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._inside = False
-        self._put_off: list[tuple[str, Sequence[Sequence[Any]] | None]] = []
+        self._put_off: list[Step] = []
         self._rows_put_off = 0
+        self._is_at_once = False
         self._identity = _identity_of(self.path)
 
     @classmethod
@@ -97,7 +104,12 @@ class Database:
             _prepare_file(Path(text), read_only=read_only)
         address = text if text == IN_MEMORY else f"file:{quote(text)}?mode={'ro' if read_only else 'rw'}"
         with journal_errors("open the journal", text):
-            connection = await aiosqlite.connect(address, uri=text != IN_MEMORY, isolation_level=None)
+            connection = await aiosqlite.connect(
+                address,
+                uri=text != IN_MEMORY,
+                isolation_level=None,
+                check_same_thread=False,  # never two at once: the lock is held until the thread is done (see `_hop`)
+            )
         database = cls(text, connection, read_only=read_only)
         try:
             with journal_errors("open the journal", text):
@@ -140,6 +152,7 @@ class Database:
         await self._connection.execute("PRAGMA synchronous = FULL")
         await self._connection.execute("PRAGMA foreign_keys = ON")
         await self._connection.execute("PRAGMA temp_store = MEMORY")
+        await self._connection.set_progress_handler(lambda: int(self._is_at_once), MOST_STEPS_AT_ONCE)
         for number, script in migrations():
             if number > version:
                 await self._migrate(number, script)
@@ -169,7 +182,7 @@ class Database:
         async with self._lock:
             with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
                 self._check_identity()
-                self._put_off.append(("BEGIN IMMEDIATE", None))
+                self._put_off.append(_begin_immediate)
                 self._inside = True
                 try:
                     yield
@@ -210,7 +223,7 @@ class Database:
         async with self._lock:
             with journal_errors("read the journal", self.path):
                 if self.read_only:
-                    self._put_off.append(("BEGIN", None))
+                    self._put_off.append(_begin)
                 self._inside = True
                 try:
                     yield
@@ -220,23 +233,46 @@ class Database:
                         with anyio.CancelScope(shield=True):
                             await self._rollback()
 
-    # Hops to the connection's thread, not SQLite, are what a busy journal's time goes to: what nobody waits for goes
-    # along with the next statement, or with COMMIT. The order stays, and an error ends the same transaction.
+    # Hops to the connection's thread, not SQLite, are what a busy journal's time goes to (80 microseconds each, where a look-up
+    # takes 10). So what nobody waits for goes along with the next statement, or with COMMIT: the order stays, and an error ends
+    # the same transaction. And a short read is made on the spot; what writes, or waits for the disk, is the thread's.
 
     async def _hop(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
         put_off, self._put_off, self._rows_put_off = self._put_off, [], 0
-        connection = self._connection._conn  # noqa: SLF001 - aiosqlite has no public way to run more than one statement in a hop
+        connection = self._handle
 
         def steps() -> Result:
-            for statement, rows in put_off:
-                if rows is None:
-                    connection.execute(statement)
-                else:
-                    connection.executemany(statement, rows)
+            for one in put_off:
+                one(connection)
             return step(connection)
 
-        result: Result = await self._connection._execute(steps)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        # Shielded: who is cancelled must not let go of the lock while the thread is still at work.
+        with anyio.CancelScope(shield=True):
+            result: Result = await self._connection._execute(steps)  # type: ignore[no-untyped-call]  # noqa: SLF001
         return result
+
+    @property
+    def _handle(self) -> sqlite3.Connection:
+        # aiosqlite has no public way to run more than one statement in a hop, nor one without a hop.
+        return self._connection._conn  # noqa: SLF001
+
+    def _may_read_at_once(self, statement: str) -> bool:
+        """Where no write of this transaction is still put off: the read must see it."""
+        is_clean = not self._put_off or self._put_off == [_begin_immediate]
+        return is_clean and not self.read_only and statement.startswith("SELECT")
+
+    def _read_at_once(self, statement: str, values: Sequence[Any]) -> tuple[list[Row], sqlite3.Cursor] | None:
+        """The first rows, and where the others are to be had; None when it takes too long for the event loop."""
+        self._is_at_once = True
+        try:
+            cursor = self._handle.execute(statement, values)
+            return cursor.fetchmany(MOST_ROWS_AT_ONCE), cursor
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return None
+        finally:
+            self._is_at_once = False
 
     async def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Runs one statement; returns the number of rows it changed."""
@@ -257,28 +293,44 @@ class Database:
     async def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Runs the statement for each row, at the latest when the transaction ends."""
         self._require_scope()
-        if not self._put_off and not self._connection.in_transaction:
-            raise AssertionError("a write outside transaction() would wait for somebody else's statement")
+        self._require_transaction()
         remaining = iter(rows)
         # In slices: the rows of a first load of a million people are not to be in memory at once.
         while part := list(islice(remaining, MOST_ROWS_PUT_OFF)):
-            self._put_off.append((statement, part))
-            self._rows_put_off += len(part)
-            if self._rows_put_off >= MOST_ROWS_PUT_OFF:
-                await self._hop(lambda _: None)
+            await self._put_off_step(partial(_run_many, statement, part), len(part))
+
+    async def put_off(self, step: Step, rows: int) -> None:
+        """Runs a step that writes about so many rows, at the latest when the transaction ends."""
+        self._require_scope()
+        self._require_transaction()
+        await self._put_off_step(step, rows)
+
+    async def _put_off_step(self, step: Step, rows: int) -> None:
+        self._put_off.append(step)
+        self._rows_put_off += rows
+        if self._rows_put_off >= MOST_ROWS_PUT_OFF:
+            await self._hop(lambda _: None)
 
     async def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         self._require_scope()
+        if self._may_read_at_once(statement):
+            found = self._read_at_once(statement, values)
+            if found is not None:
+                rows, cursor = found
+                if len(rows) < MOST_ROWS_AT_ONCE:
+                    return rows
+                return rows + await self._hop(lambda _: cursor.fetchall())
         return await self._hop(lambda connection: connection.execute(statement, values).fetchall())
 
     async def stream(self, statement: str, size: int) -> AsyncGenerator[list[Row], None]:
         """Rows in slices, for what would not fit into memory; to be closed (`aclosing`) where it may not come to its end."""
         self._require_scope()
-        if self._put_off:
-            await self._hop(lambda _: None)
-        async with self._connection.execute(statement) as cursor:
-            while part := list(await cursor.fetchmany(size)):
+        cursor = await self._hop(lambda connection: connection.execute(statement))
+        try:
+            while part := await self._hop(lambda _: cursor.fetchmany(size)):
                 yield part
+        finally:
+            await self._hop(lambda _: cursor.close())
 
     async def fetch_one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
         rows = await self.fetch(statement, values)
@@ -287,6 +339,10 @@ class Database:
     async def value(self, statement: str, values: Sequence[Any] = ()) -> Any:
         row = await self.fetch_one(statement, values)
         return None if row is None else row[0]
+
+    def _require_transaction(self) -> None:
+        if not self._put_off and not self._connection.in_transaction:
+            raise AssertionError("a write outside transaction() would wait for somebody else's statement")
 
     def _require_scope(self) -> None:
         if not self._inside:
@@ -310,12 +366,24 @@ class Database:
             await self._connection.close()
 
 
+def _begin_immediate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+
+
+def _run_many(statement: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection) -> None:
+    connection.executemany(statement, rows)
+
+
 def _identity_of(path: str) -> tuple[int, int] | None:
     """Asked of the name, without opening anything."""
     if path == IN_MEMORY:
         return None
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 - several times a pass, and a Path costs as much as the question
     except OSError:
         return (0, 0)
     return (found.st_dev, found.st_ino)

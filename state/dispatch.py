@@ -216,9 +216,13 @@ class Dispatch:
         """
         states = "('retry', 'failed')" if failed else "('retry')"
         if guids is None:
+            # A read is cheap, and there is mostly nothing to wake.
+            due = f"state IN {states} AND {OPEN} AND (? OR due IS NULL OR due <= ?)"
+            values = (int(failed), stamp(now))
+            if not await self._database.value(f"SELECT 1 FROM action WHERE {due} LIMIT 1", values):
+                return 0
             return await self._database.execute(
-                f"UPDATE action SET state = 'planned', released = 0, due = NULL WHERE state IN {states} AND {OPEN} AND (? OR due IS NULL OR due <= ?)",
-                (int(failed), stamp(now)),
+                f"UPDATE action SET state = 'planned', released = 0, due = NULL WHERE {due}", values
             )
         count = 0
         for part in chunks(guids):
@@ -230,8 +234,12 @@ class Dispatch:
 
     async def give_seats(self, free: int) -> int:
         """People who wait for a seat, oldest wish first."""
-        return await self._database.execute(
-            "UPDATE action SET state = 'planned', released = 0, wait = NULL, due = NULL WHERE id IN (SELECT id FROM action "
-            f"WHERE state = 'waiting' AND {OPEN} AND wait = 'seat' ORDER BY seen_at, id LIMIT ?)",
+        waiting = await self._database.fetch(
+            f"SELECT id FROM action WHERE state = 'waiting' AND {OPEN} AND wait = 'seat' ORDER BY seen_at, id LIMIT ?",
             (max(0, free),),
         )
+        await self._database.execute_many(
+            "UPDATE action SET state = 'planned', released = 0, wait = NULL, due = NULL WHERE id = ?",
+            [(row[0],) for row in waiting],
+        )
+        return len(waiting)

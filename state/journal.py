@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +68,8 @@ class Journal:
     async def append(self, rows: Iterable[Mapping[str, Any]], at: datetime) -> None:
         """Rows may have kind, guid, email, action, state, cause, pass_id, detail (a dict)."""
         text = stamp(at)
-        chain = await self.chain_end()
-        lines = []
-        for row in rows:
-            line = (
+        lines = [
+            (
                 text,
                 row["kind"],
                 row.get("guid", ""),
@@ -80,18 +80,14 @@ class Journal:
                 row.get("pass_id"),
                 dump(row.get("detail", {})),
             )
-            chain = link_of_chain(chain, line)
-            lines.append((*line, chain))
-        await self.database.execute_many(
-            "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            lines,
-        )
+            for row in rows
+        ]
+        if lines:
+            await self.database.put_off(partial(_write_lines, lines), len(lines))
 
     async def chain_end(self) -> str:
         """The chain of the newest line; of a log that was compacted to nothing, what it ended with."""
-        newest = await self.database.value("SELECT chain FROM log ORDER BY seq DESC LIMIT 1")
-        return str(newest) if newest is not None else await self.get("chain_base") or ""
+        return str(await self.database.value(_CHAIN_END))
 
     async def entries(
         self,
@@ -227,9 +223,12 @@ class Journal:
 
     async def ring_timers(self, now: datetime) -> int:
         """Marks those whose moment has come as dirty."""
-        rows = await self.database.fetch("SELECT guid FROM timer WHERE due <= ?", (stamp(now),))
-        await self.mark_dirty([row["guid"] for row in rows], "timer", now)
-        return await self.database.execute("DELETE FROM timer WHERE due <= ?", (stamp(now),))
+        due = stamp(now)
+        rows = await self.database.fetch("SELECT guid FROM timer WHERE due <= ?", (due,))
+        if rows:
+            await self.mark_dirty([row["guid"] for row in rows], "timer", now)
+            await self.database.execute_many("DELETE FROM timer WHERE due <= ?", [(due,)])
+        return len(rows)
 
     async def next_timer(self) -> datetime | None:
         return moment(await self.database.value("SELECT min(due) FROM timer"))
@@ -292,7 +291,8 @@ class Journal:
 
     async def forget_notes(self, kind: NoteKind) -> None:
         """For what happens rather than stands: once told, it is over."""
-        await self.database.execute("DELETE FROM note WHERE kind = ?", (kind.value,))
+        if await self.database.value("SELECT 1 FROM note WHERE kind = ? LIMIT 1", (kind.value,)):
+            await self.database.execute_many("DELETE FROM note WHERE kind = ?", [(kind.value,)])
 
     # --- passes
 
@@ -310,9 +310,9 @@ class Journal:
         self, pass_id: int, now: datetime, exit_code: int, actions: Mapping[str, int], *, full: bool
     ) -> None:
         """`full`: whether it was meant to be, or became so on its way."""
-        await self.database.execute(
+        await self.database.execute_many(
             "UPDATE pass SET ended = ?, exit_code = ?, actions = ?, is_full = ? WHERE id = ?",
-            (stamp(now), exit_code, dump(dict(actions)), int(full), pass_id),
+            [(stamp(now), exit_code, dump(dict(actions)), int(full), pass_id)],
         )
 
     async def last_pass(self, *, ended: bool = True) -> PassRecord | None:
@@ -348,6 +348,26 @@ def link_of_chain(before: str, line: Sequence[Any]) -> str:
     """The chain value of a line: 32 hex digits of SHA-256 over the chain before and every field."""
     content = before + "\x1e" + "\x1f".join("" if field is None else str(field) for field in line)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+_CHAIN_END = (
+    "SELECT coalesce((SELECT chain FROM log ORDER BY seq DESC LIMIT 1), "
+    "(SELECT value FROM meta WHERE key = 'chain_base'), '')"
+)
+
+
+def _write_lines(lines: Sequence[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
+    """In SQLite's thread: the chain goes on from what is there then."""
+    chain = connection.execute(_CHAIN_END).fetchone()[0]
+    chained = []
+    for line in lines:
+        chain = link_of_chain(chain, line)
+        chained.append((*line, chain))
+    connection.executemany(
+        "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        chained,
+    )
 
 
 def _line(row: Row) -> Json:

@@ -261,18 +261,18 @@ class Mirror:
     # --- writing
 
     async def save_checkpoint(self, checkpoint: Checkpoint, at: datetime) -> None:
-        await self._database.execute(
-            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                checkpoint.source.value,
-                checkpoint.server,
-                checkpoint.ds_service,
-                checkpoint.invocation_id,
-                checkpoint.profile,
-                checkpoint.cookie,
-                checkpoint.usn,
-                stamp(at),
-            ),
+        row = (
+            checkpoint.source.value,
+            checkpoint.server,
+            checkpoint.ds_service,
+            checkpoint.invocation_id,
+            checkpoint.profile,
+            checkpoint.cookie,
+            checkpoint.usn,
+            stamp(at),
+        )
+        await self._database.execute_many(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", [row]
         )
 
     async def forget_checkpoint(self) -> None:

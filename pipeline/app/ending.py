@@ -22,9 +22,11 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
     code = exit_code(state, standing)
     alerts = alerts_of(state, standing, code)
     async with journal.transaction():
-        await journal.end_pass(state.id, now, int(code), state.apply.done, full=state.full)
+        if not simulated:
+            await remember_pace(journal, parts.team.pace())
         await journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
         await journal.forget_notes(NoteKind.GROUP_KEPT)
+        await journal.end_pass(state.id, now, int(code), state.apply.done, full=state.full)
         row = {
             "kind": "pass",
             "state": str(int(code)),
@@ -32,8 +34,6 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
             "detail": {"actions": state.apply.done},
         }
         await journal.append([row], now)
-        if not simulated:
-            await remember_pace(journal, parts.team.pace())
     with in_pass(state.id):
         if not simulated:
             await parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)

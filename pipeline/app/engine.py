@@ -230,7 +230,8 @@ class Engine:
             with in_pass(state.id):
                 logger().info(event, changes=result.changes)
             async with self._journal.transaction():
-                await self._journal.set_notes([""], result.notes)
+                if set(result.notes) != await self._journal.notes_of([""]):
+                    await self._journal.set_notes([""], result.notes)
             await self._agenda.require_scope()
             self._plan.poke()
 

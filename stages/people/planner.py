@@ -157,6 +157,7 @@ class Planner:
         journal = self._journal
         async with journal.transaction():
             facts = await self._facts.gather([mark.guid for mark in marks], now)
+            told = await journal.notes_of([mark.guid for mark in marks])
             under_way = {
                 guid
                 for guid, actions in facts.open_actions.items()
@@ -220,7 +221,6 @@ class Planner:
                     report.skipped[mark.guid] = (node, decision.skipped)
             await journal.set_timers(timers)
             guids = [mark.guid for mark in decided]
-            told = await journal.notes_of(guids)
             report.news += [note for note in notes if note not in told]
             await journal.set_notes(guids, notes)
             await journal.clear_dirty(decided)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,10 @@ MOST_STEPS = 190
 """Of SQLite's machine, a person."""
 MOST_STEPS_OF_A_CHANGE = 1
 """A person who is not concerned: nothing reads everybody."""
+MOST_HOPS = 12
+"""To SQLite's thread, of a change that is seen and carried out."""
+COMMITS_OF_A_CHANGE = 7
+"""The change with its checkpoint; the pass begins; decided; released; `sending`, before the request leaves; settled; the pass ends."""
 MOST_BLOCKS = 0.2
 """Of memory kept, a decision that nothing is to be done: all of them are one value."""
 
@@ -109,6 +114,30 @@ async def test_what_a_change_costs_hardly_depends_on_the_size(tmp_path: Path) ->
             found.append((len(counted.statements), counted.steps))
     assert found[1][0] == found[0][0]
     assert (found[1][1] - found[0][1]) / (MANY - FEW) < MOST_STEPS_OF_A_CHANGE, found
+
+
+async def test_a_change_in_a_watch_waits_for_the_disk_and_for_sqlites_thread_a_few_times(
+    tmp_path: Path,
+) -> None:
+    async with warm(tmp_path / "warm", FEW) as (assembly, journal, directory):
+        connection = journal.database._connection
+        hop, hops = connection._execute, 0
+
+        async def counted_hop(*values: Any, **named: Any) -> Any:
+            nonlocal hops
+            hops += 1
+            return await hop(*values, **named)  # type: ignore[no-untyped-call]
+
+        async with made_up.watching(assembly):
+            directory.rename(6, "First")  # what a process asks once is asked with it
+            assert (await made_up.look(assembly)).actions == {"update": 1}
+            counted = Counted()
+            await counted.watch(journal)
+            connection._execute = counted_hop  # type: ignore[method-assign]
+            directory.rename(7, "Other")
+            assert (await made_up.look(assembly)).actions == {"update": 1}
+        assert 0 < hops <= MOST_HOPS, hops
+        assert counted.statements.count("COMMIT") == COMMITS_OF_A_CHANGE
 
 
 def test_what_a_decision_allocates_does_not_depend_on_how_many_are_decided() -> None:

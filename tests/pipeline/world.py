@@ -350,7 +350,7 @@ def without_waiting() -> Iterator[None]:
     connect = aiosqlite.connect
 
     def impatient(*values: Any, **named: Any) -> aiosqlite.Connection:
-        connection = connect(*values, check_same_thread=False, **named)
+        connection = connect(*values, **named)
         connection._execute = _at_once  # type: ignore[method-assign, assignment]
         return connection
 

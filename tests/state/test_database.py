@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from pipeline.errors import JournalError, RightsError
-from state.database import Database
+from state.database import MOST_ROWS_AT_ONCE, MOST_STEPS_AT_ONCE, Database
 from state.journal import Journal
 
 pytestmark = pytest.mark.anyio
@@ -71,27 +72,82 @@ async def test_cancelling_at_any_await_leaves_no_open_transaction(tmp_path: Path
     await database.close()
 
 
+class Hops:
+    """How often something was asked of SQLite's thread."""
+
+    def __init__(self, database: Database) -> None:
+        self.count = 0
+        self._hop = database._connection._execute
+        database._connection._execute = self._counted  # type: ignore[method-assign]
+
+    async def _counted(self, *values: Any, **named: Any) -> Any:
+        self.count += 1
+        return await self._hop(*values, **named)  # type: ignore[no-untyped-call]
+
+
 async def test_what_nobody_waits_for_goes_along_in_its_order(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "journal.db")
-    hops = 0
-    hop = database._connection._execute
-
-    async def counted(*values: Any, **named: Any) -> Any:
-        nonlocal hops
-        hops += 1
-        return await hop(*values, **named)
-
-    database._connection._execute = counted  # type: ignore[method-assign]
+    hops = Hops(database)
     async with database.transaction():
         await database.execute_many("INSERT INTO meta VALUES (?, '1')", ((one,) for one in "abc"))
         await database.execute_many("UPDATE meta SET value = '2' WHERE key = ?", [("b",)])
         assert await database.value("SELECT group_concat(value, '') FROM meta") == "121"
         await database.execute_many("DELETE FROM meta WHERE key = ?", [("a",)])
-    assert hops == 2
+    assert hops.count == 2
     assert await _count(database) == 2
     async with database.transaction():
         pass
-    assert hops == 3
+    assert hops.count == 2
+    await database.close()
+
+
+NUMBERS = "(WITH RECURSIVE numbers (one) AS (SELECT 1 UNION ALL SELECT one + 1 FROM numbers LIMIT {}) SELECT one FROM numbers)"
+
+
+async def test_short_reads_need_no_thread_and_long_ones_are_begun_again_in_it(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    hops = Hops(database)
+    async with database.transaction():
+        assert await database.value("SELECT count(*) FROM meta") == 0
+        assert hops.count == 0
+        await database.execute_many("INSERT INTO meta VALUES (?, '1')", [("a",)])
+        assert await database.value("SELECT count(*) FROM meta") == 1, "what was put off is seen"
+        assert hops.count == 1
+        # Broken off on the way, with a transaction open: nothing of it is lost.
+        many = MOST_STEPS_AT_ONCE
+        assert await database.value(f"SELECT count(*) FROM {NUMBERS.format(many)}") == many
+        assert hops.count == 2
+        rows = await database.fetch(f"SELECT one FROM {NUMBERS.format(3 * MOST_ROWS_AT_ONCE)}")
+        assert [row[0] for row in rows] == list(range(1, 3 * MOST_ROWS_AT_ONCE + 1))
+        assert hops.count == 3
+    assert await _count(database) == 1
+    await database.close()
+
+
+async def test_who_is_cancelled_keeps_the_lock_until_the_thread_is_done(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    done, entered = threading.Event(), False
+
+    async def read() -> None:
+        async with database.reading():
+            await database._hop(lambda _: done.wait(30))
+
+    async def read_next() -> None:
+        nonlocal entered
+        async with database.reading():
+            entered = True
+
+    async with anyio.create_task_group() as group, anyio.create_task_group() as cancelled:
+        cancelled.start_soon(read)
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(read_next)
+        cancelled.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert not entered
+            done.set()
+    assert entered
     await database.close()
 
 

@@ -8,10 +8,9 @@ hashed or opened by other means: closing it elsewhere in this process would drop
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
@@ -23,15 +22,16 @@ from urllib.parse import quote
 import aiosqlite
 import anyio
 
-from pipeline.errors import JournalError, RightsError
+from pipeline.errors import JournalError
+from state.database_file import IN_MEMORY, identity_of, journal_errors, prepare_file
 
 Row = sqlite3.Row
+Connection = sqlite3.Connection
 Result = TypeVar("Result")
 Step = Callable[[sqlite3.Connection], object]
 """What is done in SQLite's thread."""
 
 APPLICATION_ID = 0x41444442  # "ADDB": another program's SQLite file is refused
-IN_MEMORY = ":memory:"
 MOST_ROWS_PUT_OFF = 1000  # so many are kept in memory before they go to SQLite
 MOST_ROWS_AT_ONCE = 200  # of a read on the event loop's own thread; more are fetched in SQLite's
 MOST_STEPS_AT_ONCE = 20_000  # of SQLite's machine, some two milliseconds: a longer read is begun again there
@@ -59,26 +59,6 @@ def migrations() -> list[tuple[int, str]]:
     return sorted(found)
 
 
-@contextmanager
-def journal_errors(operation: str, path: str) -> Iterator[None]:
-    """Turns SQLite's errors into JournalError with the remedy that fits; memory of the cause is kept."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        text = str(error)
-        code = getattr(error, "sqlite_errorname", "")
-        hint = ""
-        if "FULL" in code or "full" in text:
-            hint = "free disk space, then run again: nothing half-written remains"
-        elif "READONLY" in code or "readonly" in text:
-            hint = "make the journal and its folder writable for the account that runs the connector"
-        elif "CORRUPT" in code or "NOTADB" in code or "malformed" in text:
-            hint = "move the file away and restore a backup, or start without it: the next pass compares everything and does nothing wrong"
-        elif "IOERR" in code:
-            hint = "check the disk; restore a backup if the file is damaged"
-        raise JournalError(operation, f"{path}: {text}", hint) from error
-
-
 class Database:
     """One connection. Every statement runs inside `transaction()` or `reading()`, which take one lock:
 
@@ -94,14 +74,14 @@ class Database:
         self._put_off: list[Step] = []
         self._rows_put_off = 0
         self._is_at_once = False
-        self._identity = _identity_of(self.path)
+        self._identity = identity_of(self.path)
 
     @classmethod
     async def open(cls, path: Path | str, *, read_only: bool = False) -> Database:
         """Opens (and creates, and migrates) the journal. JournalError, RightsError."""
         text = str(path)
         if text != IN_MEMORY:
-            _prepare_file(Path(text), read_only=read_only)
+            prepare_file(Path(text), read_only=read_only)
         address = text if text == IN_MEMORY else f"file:{quote(text)}?mode={'ro' if read_only else 'rw'}"
         with journal_errors("open the journal", text):
             connection = await aiosqlite.connect(
@@ -200,7 +180,7 @@ class Database:
 
     def _check_identity(self) -> None:
         """SQLite goes on writing into a file that was deleted or replaced, and all of it is lost when the process ends."""
-        if _identity_of(self.path) != self._identity:
+        if identity_of(self.path) != self._identity:
             raise JournalError(
                 "write to the journal",
                 f"{self.path} was deleted or replaced while it was in use",
@@ -376,36 +356,6 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 def _run_many(statement: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection) -> None:
     connection.executemany(statement, rows)
-
-
-def _identity_of(path: str) -> tuple[int, int] | None:
-    """Asked of the name, without opening anything."""
-    if path == IN_MEMORY:
-        return None
-    try:
-        found = os.stat(path)  # noqa: PTH116 - several times a pass, and a Path costs as much as the question
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
-
-
-def _prepare_file(path: Path, *, read_only: bool) -> None:
-    """The journal holds names and addresses: readable by its owner alone from its first moment."""
-    parent = path.resolve().parent
-    if not parent.is_dir():
-        raise RightsError("open the journal", f"the folder {parent} does not exist", "create the folder")
-    if path.exists():
-        return
-    if read_only:
-        raise JournalError("open the journal", f"{path} does not exist yet", "run a pass first")
-    try:
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise RightsError(
-            "create the journal",
-            f"{path}: {error.strerror}",
-            "make the folder writable for the account that runs the connector",
-        ) from error
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)

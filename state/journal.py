@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
@@ -18,6 +16,7 @@ from pipeline.model import ActionKind, Json, PassRecord, Profile
 from pipeline.progress import Phase, tell
 from pipeline.records import Dirty, Node, Pin
 from state.alerts import Alerts
+from state.chain import CHAIN_END, write_lines
 from state.chronology import bring_to_now
 from state.database import Database, Row, dump, moment, stamp
 from state.groups import Groups
@@ -83,11 +82,11 @@ class Journal:
             for row in rows
         ]
         if lines:
-            await self.database.put_off(partial(_write_lines, lines), len(lines))
+            await self.database.put_off(partial(write_lines, lines), len(lines))
 
     async def chain_end(self) -> str:
         """The chain of the newest line; of a log that was compacted to nothing, what it ended with."""
-        return str(await self.database.value(_CHAIN_END))
+        return str(await self.database.value(CHAIN_END))
 
     async def entries(
         self,
@@ -342,32 +341,6 @@ class Journal:
                 return
             after = lines[-1]["seq"]
             tell(Phase.LINES, after)
-
-
-def link_of_chain(before: str, line: Sequence[Any]) -> str:
-    """The chain value of a line: 32 hex digits of SHA-256 over the chain before and every field."""
-    content = before + "\x1e" + "\x1f".join("" if field is None else str(field) for field in line)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-_CHAIN_END = (
-    "SELECT coalesce((SELECT chain FROM log ORDER BY seq DESC LIMIT 1), "
-    "(SELECT value FROM meta WHERE key = 'chain_base'), '')"
-)
-
-
-def _write_lines(lines: Sequence[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
-    """In SQLite's thread: the chain goes on from what is there then."""
-    chain = connection.execute(_CHAIN_END).fetchone()[0]
-    chained = []
-    for line in lines:
-        chain = link_of_chain(chain, line)
-        chained.append((*line, chain))
-    connection.executemany(
-        "INSERT INTO log (at, kind, guid, email, action, state, cause, pass_id, detail, chain) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        chained,
-    )
 
 
 def _line(row: Row) -> Json:

@@ -19,8 +19,9 @@ from pipeline.core.pseudonyms import Pseudonyms
 from pipeline.errors import JournalError
 from pipeline.model import Json
 from pipeline.progress import Phase, tell
+from state.chain import link_of_chain
 from state.database import Database, dump, migrations
-from state.journal import Journal, link_of_chain
+from state.journal import Journal
 
 FORMAT = 1
 LEFT_BEHIND = ("mail", "alert")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from pipeline.errors import InstanceRunning, JournalError, RightsError
 from pipeline.model import Json
+from state.chain import link_of_chain
 from state.database import Database, Row, stamp
-from state.journal import Journal, link_of_chain
+from state.journal import Journal
 
 NEW_BASE_AFTER = timedelta(hours=24)
 SILENT_AFTER = timedelta(minutes=5)

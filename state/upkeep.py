@@ -9,8 +9,9 @@ from datetime import datetime
 from pipeline.core.scope import ScopeGraph
 from pipeline.model import State
 from pipeline.progress import Phase, tell
+from state.chain import link_of_chain
 from state.database import stamp
-from state.journal import Journal, link_of_chain
+from state.journal import Journal
 
 SLICE = 10_000
 

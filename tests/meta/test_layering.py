@@ -132,7 +132,7 @@ ONLY_IN = {
     ),
     "prometheus_client": ("stages/service/",),
     "samba": ("sandbox/samba_offline.py",),
-    "sqlite3": ("state/database.py",),
+    "sqlite3": ("state/database.py", "state/database_file.py"),
     "structlog": ("pipeline/log.py",),
     "tenacity": ("stages/dropbox/retrying.py",),
     "tomlkit": ("config/document.py",),

@@ -327,9 +327,13 @@ def _check_rights(settings: Settings, document: _Document) -> None:
         faults.append(
             f"{', '.join(literals)} given as plain text, and {rights_fault(document.file, document.status)}"
         )
-    # A keytab is as good as a password.
+    # A keytab is as good as a password, and a key is the server itself.
     files = [(secret.key, secret.file) for secret in settings.secrets()]
-    for key, file in (*files, ("directory.keytab", settings.directory.keytab)):
+    for key, file in (
+        *files,
+        ("directory.keytab", settings.directory.keytab),
+        ("service.tls_key", settings.service.tls_key),
+    ):
         if file is None:
             continue
         try:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from config.sections import Directory, Groups, JournalSettings, LogSettings, Mail
+from config.sections import Directory, Groups, JournalSettings, LogSettings, Mail, Service
+from config.values import is_loopback
 
 # What TLS means on the ports that mean something (RFC 8314 for 465, RFC 6409 for 587; behaviour §10).
 _PORTS = {
@@ -28,10 +29,15 @@ class Fault:
 
 
 def broken(
-    directory: Directory, groups: Groups, journal: JournalSettings, log: LogSettings, mail: Mail
+    directory: Directory,
+    groups: Groups,
+    journal: JournalSettings,
+    log: LogSettings,
+    mail: Mail,
+    service: Service,
 ) -> tuple[Fault, ...]:
     """All rules that do not hold."""
-    return (*_directory(directory), *_groups(groups), *_files(journal, log), *_mail(mail))
+    return (*_directory(directory), *_groups(groups), *_files(journal, log), *_mail(mail), *_service(service))
 
 
 def _directory(directory: Directory) -> Iterator[Fault]:
@@ -100,3 +106,20 @@ def _mail(mail: Mail) -> Iterator[Fault]:
         yield Fault(("mail.security", "mail.port"), _PORTS[mail.port][1])
     if mail.username and not mail.password.is_set:
         yield Fault(("mail.password", "mail.username"), "is needed with a username")
+
+
+def _service(service: Service) -> Iterator[Fault]:
+    has_certificate, has_key = service.tls_certificate is not None, service.tls_key is not None
+    if has_certificate != has_key:
+        name, other = ("tls_key", "tls_certificate") if has_certificate else ("tls_certificate", "tls_key")
+        yield Fault((f"service.{name}", f"service.{other}"), f"is needed with {other}")
+    elif not has_certificate and service.listen and not is_loopback(_host_of(service.listen)):
+        # The console shows names (behaviour §10 wants TLS off this machine).
+        yield Fault(
+            ("service.listen", "service.tls_certificate"),
+            "must be a loopback address, or be given a certificate with tls_certificate and tls_key",
+        )
+
+
+def _host_of(listen: str) -> str:
+    return urlsplit(f"tcp://{listen}").hostname or ""

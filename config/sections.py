@@ -270,3 +270,5 @@ class Service(Section):
     listen: Annotated[str, AfterValidator(values.listen)] = key(
         "127.0.0.1:8734", "watch: health, metrics, console; empty: off"
     )
+    tls_certificate: ExistingFile = key("", "its certificate chain (PEM); needed where it is not on loopback")
+    tls_key: ExistingFile = key("", "the key of that certificate (PEM, without a passphrase)")

@@ -79,7 +79,7 @@ class Settings(Section):
 
     def faults(self) -> tuple[Fault, ...]:
         """The rules between keys that do not hold."""
-        return broken(self.directory, self.groups, self.journal, self.log, self.mail)
+        return broken(self.directory, self.groups, self.journal, self.log, self.mail, self.service)
 
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of every section, set or not."""

@@ -176,18 +176,13 @@ def api_url(value: str) -> str:
 
 
 def listen(value: str) -> str:
-    """`host:port` on loopback; "" for off."""
+    """`host:port`; "" for off."""
     settled = text(value)
     if not settled:
         return settled
     parts = _split(f"tcp://{settled}")
     if parts is None or parts.port is None or parts.path or parts.username is not None:
         raise ValueError('must be "host:port" such as "127.0.0.1:8734", or "" for off')
-    if not is_loopback(parts.hostname or ""):
-        # the console and the metrics have no TLS of their own (behaviour §10 wants it off this machine)
-        raise ValueError(
-            "must be a loopback address; put a proxy with TLS before it to reach it from elsewhere"
-        )
     return settled
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,7 @@ from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer
 from stages.people.planner import Planner
+from stages.service.tls import server_context
 
 Observe = Callable[[Action, str, str], None]
 """Told of an action, its outcome and the reason, as the log is."""
@@ -136,6 +138,14 @@ class Assembly:
         self.engine.close()
         await self.directory.close()
         await self.parts.team.close()
+
+
+def service_tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """None where `service.listen` speaks plain HTTP, on loopback. ConfigurationError."""
+    section = settings.service
+    if section.tls_certificate is None or section.tls_key is None:
+        return None
+    return server_context(section.tls_certificate, section.tls_key)
 
 
 def assemble(

@@ -51,8 +51,13 @@ def job_of(
     )
     secrets = settings.secrets()
     files = [one.file for one in secrets if one.file is not None]
-    certificates = [settings.directory.ca_file, settings.dropbox.ca_file, settings.mail.ca_file]
-    tickets = [settings.directory.keytab]
+    certificates = [
+        settings.directory.ca_file,
+        settings.dropbox.ca_file,
+        settings.mail.ca_file,
+        settings.service.tls_certificate,
+    ]
+    tickets = [settings.directory.keytab, settings.service.tls_key]
     if settings.directory.auth == "kerberos" and not settings.directory.keytab:
         tickets.append(Path("/tmp/krb5cc"))  # noqa: S108 - where the tickets of others lie as a rule
     program = (sys.executable, "-P", "-m", "pipeline")

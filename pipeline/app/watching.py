@@ -34,7 +34,12 @@ from state.journal import Journal
 
 DRAIN_SECONDS = 30.0
 
-NEEDS_RESTART = (("journal", "path"), ("service", "listen"))
+NEEDS_RESTART = (
+    ("journal", "path"),
+    ("service", "listen"),
+    ("service", "tls_certificate"),
+    ("service", "tls_key"),
+)
 """The journal is locked by this process, and the port is open, for as long as it lives."""
 
 
@@ -88,7 +93,13 @@ class Watch:
             tasks.start_soon(self._supervisor.beat)
             if self._settings.service.listen:
                 await stack.enter_async_context(
-                    serving(self._settings.service.listen, self._read, self._observations, self._console)
+                    serving(
+                        self._settings.service.listen,
+                        self._read,
+                        self._observations,
+                        self._console,
+                        tls=compose.service_tls_of(self._settings),
+                    )
                 )
             while not self._stop.is_set():
                 await self._watch_until_halted()

@@ -50,6 +50,8 @@ def register(app: typer.Typer) -> None:
             if section is Section.ALL:
                 for finding in _configuration(settings):
                     show(console, finding)
+                    if finding.state == "failed":
+                        code = _CODES["configuration"]
             for name in Section:
                 if name is Section.ALL or section not in (Section.ALL, name):
                     continue
@@ -71,6 +73,7 @@ def _configuration(settings: Settings) -> Sequence[Finding]:
     source = f"{settings.source or 'the environment alone'}; secrets: {places or 'none'}"
     return [
         Finding("configuration", "keys", "ok", source),
+        *_service_tls(settings),
         *(
             Finding(
                 "configuration",
@@ -82,6 +85,16 @@ def _configuration(settings: Settings) -> Sequence[Finding]:
             for file in settings.unjudged_files
         ),
     ]
+
+
+def _service_tls(settings: Settings) -> Sequence[Finding]:
+    """Whether the console's certificate and key belong together; nothing where it has none."""
+    try:
+        if compose.service_tls_of(settings) is None:
+            return []
+    except ConnectorError as error:
+        return [Finding("configuration", "service.listen", "failed", error.cause, error.hint)]
+    return [Finding("configuration", "service.listen", "ok", f"TLS with {settings.service.tls_certificate}")]
 
 
 async def _findings(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -64,7 +66,12 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 @asynccontextmanager
 async def serving(
-    listen: str, read: Read, observations: Observations | None = None, console: Console | None = None
+    listen: str,
+    read: Read,
+    observations: Observations | None = None,
+    console: Console | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serves until the context ends; yields the address. ConfigurationError where the port can't be had."""
     host, port = parse_listen(listen)
@@ -78,19 +85,26 @@ async def serving(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=tls).start()
         except OSError as error:
             raise ConfigurationError(
                 "open the health port",
                 f"service.listen: {listen}: {error.strerror}",
                 'choose a free port, or set it to ""',
             ) from error
-        base = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+        base = f"{'http' if tls is None else 'https'}://{_reached_by(host)}:{runner.addresses[0][1]}"
         if console is not None:
             console.stands_at(base)
         yield base
     finally:
         await runner.cleanup()
+
+
+def _reached_by(host: str) -> str:
+    """How a browser names an address that is listened on."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked, not listened on
+        return socket.getfqdn()
+    return f"[{host}]" if ":" in host else host
 
 
 class _Counters(Collector):

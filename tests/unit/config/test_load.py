@@ -284,6 +284,8 @@ def test_every_key_can_be_set_by_the_environment(tmp_path: Path) -> None:
         "users.exclude_emails": "[ab]*@example.test",
         "users.exclude_guids": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
         "service.listen": "",
+        "service.tls_certificate": "",
+        "service.tls_key": "",
     }
     environ = {}
     for key in keys():

@@ -171,7 +171,7 @@ mail.enabled mail.host mail.port mail.security mail.username mail.password mail.
 mail.repeat_hours
 full_comparison.every_hours
 canary.person canary.every_hours
-service.listen
+service.listen service.tls_certificate service.tls_key
 """
 
 

@@ -1,0 +1,25 @@
+"""TLS of the port that `watch` serves, for those who reach it from another machine."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from pipeline.errors import ConfigurationError
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or later with this chain (PEM, the server's own first) and this key, which must not be encrypted. ConfigurationError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # With a password nobody is asked for one at the terminal; a key in the clear has no use for it.
+        context.load_cert_chain(certificate, key, password="-")  # noqa: S106
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        cause = getattr(error, "strerror", "") or str(error)
+        raise ConfigurationError(
+            "read the certificate of service.listen",
+            f"service.tls_certificate: {certificate}, service.tls_key: {key}: {cause}",
+            "give a certificate chain and its key, both PEM, the key without a passphrase",
+        ) from error
+    return context

@@ -73,7 +73,7 @@ def _configuration(settings: Settings) -> Sequence[Finding]:
     source = f"{settings.source or 'the environment alone'}; secrets: {places or 'none'}"
     return [
         Finding("configuration", "keys", "ok", source),
-        *_service_tls(settings),
+        *console_certificate(settings),
         *(
             Finding(
                 "configuration",
@@ -87,7 +87,7 @@ def _configuration(settings: Settings) -> Sequence[Finding]:
     ]
 
 
-def _service_tls(settings: Settings) -> Sequence[Finding]:
+def console_certificate(settings: Settings) -> Sequence[Finding]:
     """Whether the console's certificate and key belong together; nothing where it has none."""
     try:
         if compose.service_tls_of(settings) is None:

@@ -13,6 +13,7 @@ import pytest
 from config.load import load
 from config.settings import Settings
 from pipeline.app.compose import service_tls_of
+from pipeline.cli.check import console_certificate
 from pipeline.errors import ConfigurationError, RightsError
 from sandbox.certificates import Authority
 from stages.service.console import COOKIE, Console, Shown
@@ -127,6 +128,18 @@ def test_only_with_a_certificate_it_listens_beyond_this_machine(authority: Autho
             written(tmp_path, half)
     with pytest.raises(ConfigurationError, match="host:port"):
         written(tmp_path, 'listen = ":8734"\n')
+
+
+def test_check_says_whether_certificate_and_key_belong_together(authority: Authority, tmp_path: Path) -> None:
+    ours, other = authority.issue("a.example.test"), authority.issue("b.example.test")
+
+    def found(certificate: Path, key: Path) -> list[str]:
+        settings = written(tmp_path, f'tls_certificate = "{certificate}"\ntls_key = "{key}"\n')
+        return [one.state for one in console_certificate(settings)]
+
+    assert found(ours.certificate, ours.key) == ["ok"]
+    assert found(ours.certificate, other.key) == ["failed"]
+    assert console_certificate(written(tmp_path, "")) == []
 
 
 def test_a_key_that_others_can_read_is_refused(authority: Authority, tmp_path: Path) -> None:

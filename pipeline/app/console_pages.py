@@ -5,7 +5,7 @@ So a page neither waits for the pass under way nor makes it wait, and one that f
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -29,13 +29,13 @@ _MAX_TEXT = 1000  # characters; more than any DN that somebody would type
 
 
 class ConsolePages:
-    """`settings` are those in force when a page is asked for, `read` is what the monitors are told."""
+    """`settings` are those in force when a page is asked for, `present` is what the engine knows then."""
 
     def __init__(
-        self, settings: Callable[[], Settings], read: Callable[[], Awaitable[Reading]], clock: Clock
+        self, settings: Callable[[], Settings], present: Callable[[], Reading], clock: Clock
     ) -> None:
         self._settings = settings
-        self._read = read
+        self._present = present
         self._clock = clock
         self._places = anyio.Semaphore(_MOST_AT_ONCE)
 
@@ -85,9 +85,8 @@ class ConsolePages:
                     )
                 document["kinds"] = list(console_view.LINE_KINDS)
             case _:
-                reading = await self._read()
                 async with self._opened() as journal:
-                    document = await console_view.overview_of(journal, reading, self._clock.now())
+                    document = await console_view.overview_of(journal, self._present(), self._clock.now())
         # What is being read, or typed into, is not taken away from under somebody.
         refresh = _REFRESH_SECONDS if name == "" and "still" not in query else 0
         return console_html.page(name or "overview", {"here": name, "refresh": refresh, **document})

@@ -13,27 +13,21 @@ from stages.service.health import Reading
 from state.journal import Journal
 
 
-async def reading_of(
+def present_of(
     assembly: Assembly,
-    journal: Journal,
     *,
     poll_seconds: float,
     canary: Canary | None = None,
     is_canary_overdue: bool = False,
 ) -> Reading:
-    """Ready: directory, Dropbox and journal all fine within the last two polls."""
+    """What the engine knows without the journal. Ready: directory, Dropbox and journal all fine within the last two polls."""
     engine = assembly.engine
-    now = assembly.parts.clock.now()
     troubles = list(engine.troubles())
     limit = timedelta(seconds=max(2 * poll_seconds, 10))
-    if engine.last_poll_at is None or now - engine.last_poll_at > limit:
+    if engine.last_poll_at is None or assembly.parts.clock.now() - engine.last_poll_at > limit:
         since = engine.last_poll_at.isoformat() if engine.last_poll_at else "the start"
         troubles.append(f"the directory was not read since {since}")
-    try:
-        status = await status_of(journal, now)
-    except JournalError as error:
-        return Reading(troubles=(*troubles, str(error)))
-    values = _values(status, assembly, engine.last_poll_at)
+    values: dict[tuple[str, str], float] = {}
     if engine.seats is not None:
         values["seats", ""], values["seats_free", ""] = engine.seats
     if canary is not None:
@@ -41,6 +35,16 @@ async def reading_of(
         if canary.arrived_at is not None:
             values["canary_arrival_timestamp_seconds", ""] = canary.arrived_at.timestamp()
     return Reading(troubles=tuple(troubles), values=values)
+
+
+async def reading_of(assembly: Assembly, journal: Journal, present: Reading) -> Reading:
+    """`present`, and how things stand in the journal."""
+    try:
+        status = await status_of(journal, assembly.parts.clock.now())
+    except JournalError as error:
+        return Reading(troubles=(*present.troubles, str(error)))
+    values = _values(status, assembly, assembly.engine.last_poll_at)
+    return Reading(troubles=present.troubles, values={**values, **present.values})
 
 
 def _values(status: Json, assembly: Assembly, last_poll: datetime | None) -> dict[tuple[str, str], float]:

@@ -18,7 +18,7 @@ from pipeline.app import compose, passes
 from pipeline.app.canary import LOOK_SECONDS, Canary
 from pipeline.app.clock import SystemClock
 from pipeline.app.console_pages import ConsolePages
-from pipeline.app.health import reading_of
+from pipeline.app.health import present_of, reading_of
 from pipeline.app.pace_memory import known_from
 from pipeline.app.requests import Requests
 from pipeline.app.signals import ENDING, RELOADING, receiving
@@ -74,7 +74,7 @@ class Watch:
         self._supervisor = supervisor
         self._clock = clock or SystemClock()
         self._observations = Observations(self._clock.now)
-        self._console = ConsolePages(lambda: self._settings, self._read, self._clock).console()
+        self._console = ConsolePages(lambda: self._settings, self._present, self._clock).console()
         self._assembly: compose.Assembly | None = None
         self._outside = outside or passes.Outside()  # until the next configuration
         self._stop = anyio.Event()  # the end of the program
@@ -172,12 +172,16 @@ class Watch:
         return {"address": address}
 
     async def _read(self) -> Reading:
+        present = self._present()
+        assembly = self._assembly
+        return present if assembly is None else await reading_of(assembly, self._journal, present)
+
+    def _present(self) -> Reading:
         assembly = self._assembly
         if assembly is None:
             return Reading(troubles=("it is starting, or reading its configuration again",))
-        return await reading_of(
+        return present_of(
             assembly,
-            self._journal,
             poll_seconds=self._settings.directory.poll_seconds,
             canary=self._canary,
             is_canary_overdue=self._canary_alert is not None,

@@ -77,7 +77,7 @@ def path_of(address: str) -> str:
 
 @dataclass
 class Served:
-    """`reading` is what the monitors are told."""
+    """`reading` is what the engine knows."""
 
     world: World
     reading: Reading = field(default_factory=Reading)
@@ -87,7 +87,7 @@ class Served:
 
     @asynccontextmanager
     async def console(self) -> AsyncIterator[tuple[str, Console]]:
-        console = ConsolePages(self.world.settings, self.read, self.world.clock).console()
+        console = ConsolePages(self.world.settings, lambda: self.reading, self.world.clock).console()
         async with serving("127.0.0.1:0", self.read, None, console) as base:
             yield base, console
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
+import anyio
 import pytest
 
 from pipeline import log
@@ -15,6 +16,7 @@ from pipeline.redaction import register_secret
 from stages.service.health import Reading
 from state.database import Database
 from state.journal import Journal
+from state.upkeep import verify
 from tests.browser import Chromium
 from tests.console.scene import EVIL, Served, Visitor, trouble
 from tests.pipeline.world import World
@@ -267,11 +269,6 @@ async def test_a_page_that_fails_says_why_and_stops_nothing(
 ) -> None:
     await world.run()
     await admin.open()
-
-    async def broken() -> Reading:
-        raise RuntimeError("no <b>luck</b>")
-
-    served.read = broken  # type: ignore[method-assign]
     good = world.journal_path.rename(world.folder / "away")
     page = await admin.get("/journal")
     assert page.status == 500
@@ -279,6 +276,53 @@ async def test_a_page_that_fails_says_why_and_stops_nothing(
     good.rename(world.journal_path)
     assert (await admin.get("/journal")).status == 200
     assert (await admin.get("/healthz")).status == 200
+
+
+async def test_a_fault_of_ours_is_told_too(
+    admin: Visitor, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.run()
+    await admin.open()
+
+    async def broken(*_values: object, **_named: object) -> dict[str, object]:
+        raise RuntimeError("no <b>luck</b>, password=hunter22")
+
+    monkeypatch.setattr(console_view, "overview_of", broken)
+    page = await admin.get("/")
+    assert page.status == 500
+    assert "something unexpected happened (RuntimeError: no <b>luck</b>" in Structure(page.text).text
+    assert "hunter22" not in page.text
+    assert "<b>luck" not in page.text
+    assert (await admin.get("/journal")).status == 200
+
+
+async def test_a_page_waits_for_no_pass_and_writing_goes_on_beside_pages(
+    admin: Visitor, world: World
+) -> None:
+    world.people("ann", "bob")
+    await world.run()
+    await admin.open()
+    journal = await Journal.open(world.journal_path)
+    rows = [{"kind": "delta", "guid": world.group, "cause": "changed"}] * 20
+    try:
+        async with journal.transaction():
+            await journal.append(rows, world.clock.now())
+            with anyio.fail_after(30):
+                before = await text_at(admin, "/journal")
+
+        async def write() -> None:
+            for _ in range(60):
+                async with journal.transaction():
+                    await journal.append(rows, world.clock.now())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            for path in ("/", "/journal", "/person?q=ann") * 4:
+                assert (await admin.get(path)).status == 200
+        assert await verify(journal) == []
+        assert await text_at(admin, "/journal") != before, "and what was not committed was not shown"
+    finally:
+        await journal.close()
 
 
 def unbound(statement: str) -> list[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from config.questions import Kind, Question
+from config.questions import QUESTIONS, Kind, Question
 
 Values = Mapping[str, Any]
 """Configuration as TOML has it: keys of the top level, and sections as mappings."""
@@ -139,6 +139,21 @@ def without(values: Values, keys: Collection[str]) -> dict[str, Any]:
         else:
             result[name] = item
     return result
+
+
+def worth_writing(values: Values, before: Values, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values less what says nothing: keys left empty, and defaults of keys that no question is about.
+
+    What stood in the file `before` like this stays there.
+    """
+    old, asked = flat(before), {question.key for question in QUESTIONS}
+    idle = {
+        key
+        for key, value in flat(values).items()
+        if value == defaults.get(key) and (value in ("", []) or key not in asked) and old.get(key) != value
+    }
+    kept = without(values, idle)
+    return {name: item for name, item in kept.items() if item != {} or name in before}
 
 
 def flat(values: Values) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from config.answers import flat
+from config.answers import flat, worth_writing
 from config.draft import Original, opened, save
 from config.load import place_for
 from config.questions import Topic, question_for
@@ -17,7 +17,7 @@ from pipeline.cli.invocation import Invocation
 from pipeline.cli.session import complain
 from pipeline.cli.terminal import Abort, Terminal
 from pipeline.cli.web_terminal import in_browser
-from pipeline.cli.wizard import Wizard
+from pipeline.cli.wizard import DEFAULTS, Wizard
 from pipeline.core.exits import shell_status
 from pipeline.errors import ConfigurationError, ConnectorError
 
@@ -113,7 +113,8 @@ def _choose(terminal: Terminal, wizard: Wizard) -> bool:
 
 def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
     _mend(terminal, wizard)
-    changed = _changes(original.values, wizard.values)
+    values = worth_writing(wizard.values, original.values, DEFAULTS)
+    changed = _changes(original.values, values)
     terminal.say()
     if not (changed or wizard.has_secrets or original.faults) and original.is_there:
         terminal.say("Nothing has changed; nothing was written.")
@@ -124,7 +125,7 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
     if not terminal.ask_yes(f"Save {original.file}", default=True):
         return _give_up(terminal)
     wizard.store_secrets()
-    kept = save(original, wizard.values)
+    kept = save(original, values)
     terminal.say(f"Saved: {original.file} (mode 0600)", style="green")
     if kept is not None:
         terminal.say(f"The broken file is kept as {kept}")

@@ -27,7 +27,7 @@ from pipeline.model import Finding
 from pipeline.redaction import register_secret
 from stages.dropbox.oauth import authorization_url, exchange_code, new_code_verifier
 
-_DEFAULTS = {f"{key.section}.{key.name}".lstrip("."): key.default for key in keys()}
+DEFAULTS = {f"{key.section}.{key.name}".lstrip("."): key.default for key in keys()}
 _PENDING = "PENDING_SECRET_OF_"
 """Until it is saved, a secret lies in the environment that the probes see: no reference of any form can be mistaken for it."""
 
@@ -108,7 +108,7 @@ class Wizard:
             text += f" ({', '.join(question.choices)})"
         if question.kind is Kind.YES_NO:
             text += " (yes/no)"
-        answer = self._terminal.ask(text, current(question, self.values, _DEFAULTS))
+        answer = self._terminal.ask(text, current(question, self.values, DEFAULTS))
         if question.kind is Kind.GROUP and answer.startswith("?"):
             answer = self._browse(answer[1:])
             if not answer:
@@ -220,7 +220,7 @@ class Wizard:
         return next(secret for secret in self.settings.secrets() if secret.key == key)
 
     def _place_of(self, key: str) -> str:
-        return str({**_DEFAULTS, **flat(self.values)}[key])
+        return str({**DEFAULTS, **flat(self.values)}[key])
 
     def _judged(self, values: Mapping[str, Any]) -> tuple[Settings, tuple[tuple[str, str], ...]]:
         held = {f"{_PENDING}{key}": value.get_secret_value() for key, value in self._pending.items()}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from config.answers import current, flat, meaning, reference, with_changes, without
+from config.answers import current, flat, meaning, reference, with_changes, without, worth_writing
 from config.questions import QUESTIONS, Kind, Probe, Question, Topic, next_question, question_for
 from config.reference import keys
 from config.settings import Settings
@@ -153,3 +153,24 @@ def test_values_are_never_changed_in_place() -> None:
     assert values == {"simulation": True, "users": {"sync_group": "A"}}
     assert changed == {"simulation": False, "users": {"sync_group": "B"}, "log": {"path": "x"}}
     assert without(changed, {"users.sync_group", "log", "simulation"}) == {"users": {}}
+
+
+def test_what_says_nothing_is_not_written() -> None:
+    values: dict[str, Any] = {"simulation": True}
+    values = with_changes(values, meaning(_question("directory.servers"), "ldaps://dc1.example.test"))
+    values = with_changes(values, meaning(_question("directory.ca_file"), "-"))
+    values = with_changes(values, meaning(_question("mail.enabled"), "no"))
+    said = {
+        "simulation": True,
+        "directory": {"servers": ["ldaps://dc1.example.test"]},
+        "mail": {"enabled": False},
+    }
+    assert worth_writing(values, {}, DEFAULTS) == said
+    # what an admin wrote stays as it is; what was taken back goes
+    before = {"directory": {"domain": "", "servers": ["ldaps://old"], "ca_file": "old.pem"}}
+    assert worth_writing(values, before, DEFAULTS) == {
+        **said,
+        "directory": {"servers": ["ldaps://dc1.example.test"], "domain": ""},
+    }
+    values = with_changes(values, meaning(_question("directory.servers"), "example.test"))
+    assert worth_writing(values, {}, DEFAULTS)["directory"] == {"domain": "example.test"}

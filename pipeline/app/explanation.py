@@ -92,7 +92,7 @@ async def answer_about(journal: Journal, options: PlannerOptions, text: str, clo
     if strangers := await explain_stranger(journal, text):
         return Answer(strangers=strangers)
     async with journal.reading():
-        names = await journal.mirror.names()
+        names = await journal.mirror.names_like(text)
     # In a thread: among 100,000 people it takes seconds.
     return Answer(near=await anyio.to_thread.run_sync(near_to, text, names))
 

@@ -55,7 +55,7 @@ async def select_person(journal: Journal, text: str) -> Selection:
     """One person by e-mail, GUID, DN, account or name. WrongArgument when nobody or several fit."""
     async with journal.reading():
         found = await journal.mirror.find_people(text) or await journal.find_by_member_email(text)
-        near = "" if found else did_you_mean(text, await journal.mirror.names())
+        near = "" if found else did_you_mean(text, await journal.mirror.names_like(text))
     if len(found) > 1:
         # A namesake who is gone is still remembered: whoever is in the sync group is meant.
         found = [node for node in found if node.listed] or found

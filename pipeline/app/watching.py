@@ -19,7 +19,7 @@ from pipeline.app.canary import LOOK_SECONDS, Canary
 from pipeline.app.clock import SystemClock
 from pipeline.app.console_pages import ConsolePages
 from pipeline.app.health import present_of, reading_of
-from pipeline.app.pace_memory import known_from
+from pipeline.app.pace_memory import known_pace, remember_pace
 from pipeline.app.requests import Requests
 from pipeline.app.signals import ENDING, RELOADING, receiving
 from pipeline.core.alerting import AlertKind, fingerprint_of
@@ -27,6 +27,7 @@ from pipeline.errors import ConfigurationError, ConnectorError, ControlError, Sy
 from pipeline.log import Event, logger
 from pipeline.model import Alert, Json, Severity
 from pipeline.ports import Clock
+from stages.dropbox.pace import KnownPace
 from stages.service.health import Reading, serving
 from stages.service.observations import Observations
 from stages.service.supervisor import Supervisor
@@ -226,11 +227,11 @@ class Watch:
                 self._end()
                 return
             settings = self._keep_what_needs_restart(settings)
-            pace = self._assembly.parts.team.pace() if self._assembly else {}
+            pace = await self._pace_so_far()
             compose.mailer_of(settings.mail)  # its secrets can be had
             outside = passes.Outside(
                 directory=compose.directory_of(settings, self._clock),
-                team=compose.team_of(settings, self._clock, known_pace=known_from(pace)),
+                team=compose.team_of(settings, self._clock, known_pace=pace),
             )
             self._configure_log(settings)
         except ConnectorError as error:
@@ -239,6 +240,13 @@ class Watch:
         self._settings, self._outside = settings, outside
         logger().info(Event.CONFIGURATION_RELOADED, file=str(settings.source or "the environment"))
         self._halt.set()
+
+    async def _pace_so_far(self) -> KnownPace:
+        """By way of the journal, as a new process has it: what this one came to counts before its pass has ended."""
+        if self._assembly is not None:
+            async with self._journal.transaction():
+                await remember_pace(self._journal, self._assembly.parts.team.pace())
+        return await known_pace(self._journal)
 
     async def _refuse(self, error: ConnectorError) -> None:
         logger().error(

@@ -37,7 +37,7 @@ from stages.mail.notifier import Notifier
 from stages.mail.options import MailOptions
 from stages.mail.smtp import SmtpMailer
 from stages.people.planner import Planner
-from stages.service.tls import server_context
+from stages.service.tls import renew, server_context
 
 Observe = Callable[[Action, str, str], None]
 """Told of an action, its outcome and the reason, as the log is."""
@@ -146,6 +146,13 @@ def service_tls_of(settings: Settings) -> ssl.SSLContext | None:
     if section.tls_certificate is None or section.tls_key is None:
         return None
     return server_context(section.tls_certificate, section.tls_key)
+
+
+def renew_service_tls(context: ssl.SSLContext, settings: Settings) -> None:
+    """The certificate's files are read again; where they can't be used, ConfigurationError and nothing changes."""
+    section = settings.service
+    if section.tls_certificate is not None and section.tls_key is not None:
+        renew(context, section.tls_certificate, section.tls_key)
 
 
 def assemble(

@@ -15,7 +15,7 @@ from pipeline.core.alerting import AlertKind, by_urgency, kind_of
 from pipeline.core.exits import ExitCode
 from pipeline.core.namesake import HELD_KIND
 from pipeline.core.subject import label_of
-from pipeline.model import Action, Json, PassRecord, State
+from pipeline.model import Action, Json, Kind, PassRecord, State
 from pipeline.records import HeldRecord
 from stages.service.health import Reading
 from state.database import stamp
@@ -130,23 +130,28 @@ def person_of(text: str, answer: Answer | None) -> Json:
 
 
 async def _held(journal: Journal, held: HeldRecord) -> Json:
-    """A set with its people, as far as they are still held; of a namesake's claim, both persons."""
-    items = held.items[:SHOWN_PEOPLE]
-    guids = [item.rpartition("/")[2] for item, _ in items]
-    nodes = await journal.mirror.nodes(guids)
+    """A set with its people, or groups; of a namesake's claim, both persons."""
+    shown = held.items[:SHOWN_PEOPLE]
+    subjects = [item.rpartition("/") for item, _ in shown]  # of a membership the group's GUID stands before
+    guids = [guid for _, _, guid in subjects]
+    nodes = await journal.mirror.nodes({*guids, *(group for group, _, _ in subjects if group)})
     open_actions = await journal.outbox.open_of(guids)
     people = []
-    for guid, (_, kind) in zip(guids, items, strict=True):
-        action = next(
-            (one for one in open_actions.get(guid, ()) if one.kind.value == kind and one.state is State.HELD),
-            None,
-        )
+    for (group, _, guid), (_, kind) in zip(subjects, shown, strict=True):
+        node = nodes.get(guid)
+        if held.kind == HELD_KIND:
+            reason = node.entry.dn if node else ""  # it tells them apart
+        else:
+            reason = next(
+                (one.reason for one in open_actions.get(guid, ()) if one.kind.value == kind and not group), ""
+            )
         people.append(
             {
-                "guid": guid,
-                "label": label_of(nodes[guid]) if guid in nodes else guid,
+                "guid": guid if node and node.entry.kind is Kind.USER else "",
+                "who": label_of(node) if node else guid,
+                "group": label_of(nodes[group]) if group in nodes else group,
                 "action": kind,
-                "reason": action.reason if action else nodes[guid].entry.dn if guid in nodes else "",
+                "reason": reason,
             }
         )
     return {
@@ -158,7 +163,7 @@ async def _held(journal: Journal, held: HeldRecord) -> Json:
         "at": stamp(held.at),
         "clusters": [{"cause": cause, "count": count} for cause, count in held.clusters],
         "people": people,
-        "more": len(held.items) - len(items),
+        "more": len(held.items) - len(shown),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -76,6 +77,7 @@ class Watch:
         self._clock = clock or SystemClock()
         self._observations = Observations(self._clock.now)
         self._console = ConsolePages(lambda: self._settings, self._present, self._clock).console()
+        self._tls: ssl.SSLContext | None = None
         self._assembly: compose.Assembly | None = None
         self._outside = outside or passes.Outside()  # until the next configuration
         self._stop = anyio.Event()  # the end of the program
@@ -93,13 +95,14 @@ class Watch:
             await tasks.start(self._heed_signals, tasks.cancel_scope)
             tasks.start_soon(self._supervisor.beat)
             if self._settings.service.listen:
+                self._tls = compose.service_tls_of(self._settings)
                 await stack.enter_async_context(
                     serving(
                         self._settings.service.listen,
                         self._read,
                         self._observations,
                         self._console,
-                        tls=compose.service_tls_of(self._settings),
+                        tls=self._tls,
                     )
                 )
             while not self._stop.is_set():
@@ -233,6 +236,8 @@ class Watch:
                 directory=compose.directory_of(settings, self._clock),
                 team=compose.team_of(settings, self._clock, known_pace=pace),
             )
+            if self._tls is not None:
+                compose.renew_service_tls(self._tls, settings)
             self._configure_log(settings)
         except ConnectorError as error:
             await self._refuse(error)

@@ -11,10 +11,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from pipeline import log
+from pipeline.app.watching import Watch
+from pipeline.errors import ControlError
 from stages.service.admission import Admission
 from stages.service.console import COOKIE, Console, Shown
 from stages.service.health import Reading, serving
+from stages.service.supervisor import Supervisor
 from tests.console.scene import Visitor, path_of
+from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -173,3 +177,16 @@ def test_the_log_never_holds_a_key(tmp_path: Path) -> None:
     finally:
         log.close()
     assert key not in (file.read_text() if file.exists() else "")
+
+
+async def test_a_watch_without_a_port_says_so(tmp_path: Path) -> None:
+    settings = World(tmp_path, config={"service": {"listen": ""}}).settings()
+    watch = Watch(
+        settings,
+        None,  # type: ignore[arg-type]
+        load=lambda: settings,
+        configure_log=lambda _settings: None,
+        supervisor=Supervisor({}),
+    )
+    with pytest.raises(ControlError, match=r"service\.listen"):
+        await watch._answer({"command": "console"})

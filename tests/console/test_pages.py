@@ -19,6 +19,7 @@ from state.journal import Journal
 from state.upkeep import verify
 from tests.browser import Chromium
 from tests.console.scene import EVIL, Served, Visitor, trouble
+from tests.pipeline.group_world import nest, settled
 from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +124,41 @@ async def test_what_needs_somebody_and_the_command_for_it(admin: Visitor, world:
     for state, number in status["pending"].items():
         assert f"{number} {state}" in text
     assert str(status["managed"]) in text
+
+
+async def first_page_of(world: World) -> str:
+    async with Served(world).visitor() as admin:
+        return (await admin.open()).text
+
+
+async def test_what_is_held_of_a_groups_members_names_the_group(tmp_path: Path) -> None:
+    safety = {"max_leavers": "5%", "min_leavers_allowed": 2}
+    config = {"groups": {"mode": "same"}, "safety": safety, "users": {"leave_settle_seconds": 0}}
+    world = World(tmp_path, config=config)
+    sales = nest(world, "Sales", *(f"s{number}" for number in range(6)))
+    tech = nest(world, "Tech", *(f"t{number}" for number in range(20)))
+    await settled(world)
+    people = world.directory.living_members(sales)
+    world.directory.add_members(world.group, *people)
+    world.directory.remove_members(sales, *people[:3])
+    await world.run()
+    page = await first_page_of(world)
+    assert re.search(r"s\d@example.test in group Sales", Structure(page).text)
+    assert f"/person?q={people[0]}" in page
+    assert tech not in page
+
+
+async def test_a_group_that_is_to_be_deleted_is_no_person(tmp_path: Path) -> None:
+    world = World(tmp_path, config={"groups": {"mode": "same", "on_leave": "delete"}})
+    sales = nest(world, "Sales")
+    world.person("ann")
+    await settled(world)
+    world.directory.delete(sales)
+    await world.run()
+    page = await first_page_of(world)
+    assert '<bdi>Sales</bdi></td><td class="short">group_delete</td>' in page
+    assert re.search(r"approve [0-9a-f]{12}<", page)
+    assert f"/person?q={sales}" not in page
 
 
 async def test_an_approved_set_is_gone(admin: Visitor, world: World) -> None:

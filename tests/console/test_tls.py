@@ -18,7 +18,7 @@ from pipeline.errors import ConfigurationError, RightsError
 from sandbox.certificates import Authority
 from stages.service.console import COOKIE, Console, Shown
 from stages.service.health import Reading, serving
-from stages.service.tls import server_context
+from stages.service.tls import renew, server_context
 from tests.console.scene import Visitor, path_of
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +89,35 @@ async def test_tls_1_2_is_the_oldest(authority: Authority) -> None:
     assert await spoken(lax, ssl.TLSVersion.TLSv1_1) == "TLSv1.1", "this client would speak it"
     with pytest.raises(ssl.SSLError):
         await spoken(ours, ssl.TLSVersion.TLSv1_1)
+
+
+def subject_blocking(port: int, authority: Authority) -> set[str]:
+    """For which names the server's certificate is."""
+    client = authority.client_context()
+    client.check_hostname = False
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as plain,
+        client.wrap_socket(plain) as secure,
+    ):
+        found = secure.getpeercert() or {}
+        return {str(value) for _, value in found["subjectAltName"]}  # type: ignore[misc]
+
+
+async def test_a_renewed_certificate_is_shown_from_then_on_and_a_bad_one_never(authority: Authority) -> None:
+    old, new = authority.issue("old.example.test"), authority.issue("new.example.test")
+    tls = server_context(old.certificate, old.key)
+    async with serving("127.0.0.1:0", read, tls=tls) as base:
+        port = int(base.rpartition(":")[2])
+
+        async def shown() -> set[str]:
+            return await anyio.to_thread.run_sync(subject_blocking, port, authority)
+
+        assert await shown() == {"old.example.test"}
+        with pytest.raises(ConfigurationError):
+            renew(tls, new.certificate, old.key)
+        assert await shown() == {"old.example.test"}
+        renew(tls, new.certificate, new.key)
+        assert await shown() == {"new.example.test"}
 
 
 def test_a_certificate_that_can_not_be_used_is_told_with_its_keys(

@@ -23,6 +23,8 @@ MOST_STATEMENTS = 0.01
 """A person, of a full comparison: each is for a page or a batch of people."""
 MOST_STEPS = 190
 """Of SQLite's machine, a person."""
+MOST_COLLECTIONS = 0.003
+"""A person, of garbage: each looks through people who are all still needed."""
 MOST_STEPS_OF_A_CHANGE = 1
 """A person who is not concerned: nothing reads everybody."""
 MOST_HOPS = 12
@@ -54,6 +56,10 @@ class Counted:
         return sum(one.startswith(verbs) for one in self.statements)
 
 
+def _collections() -> int:
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+
 @asynccontextmanager
 async def warm(
     folder: Path, people: int, a_group: int = made_up.PEOPLE_A_GROUP
@@ -73,7 +79,9 @@ async def test_a_full_comparison_without_a_change_costs_a_bounded_amount_per_per
         async with warm(tmp_path / str(people), people) as (assembly, journal, _):
             counted = Counted()
             await counted.watch(journal)
+            collections = _collections()
             summary = await assembly.engine.run()
+            collections = _collections() - collections
             assert summary.code == 0
             assert summary.full
             assert summary.actions == {}
@@ -82,6 +90,7 @@ async def test_a_full_comparison_without_a_change_costs_a_bounded_amount_per_per
             }
             # Everybody was in the list, so nobody is forgotten; the end of the pass is logged.
             assert writes == {"action": 0, "link": 0, "member": 0, "dirty": 0, "log": 1}
+            assert collections <= MOST_COLLECTIONS * people
             found[people] = (len(counted.statements), counted.steps)
     statements, steps = ((found[MANY][one] - found[FEW][one]) / (MANY - FEW) for one in range(2))
     assert statements < MOST_STATEMENTS, statements

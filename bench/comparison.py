@@ -63,7 +63,7 @@ def measure(full: bool) -> Iterator[Figure]:
         unit="s",
         beside=f"pages / rate: {least:.1f} s",
         ratio=cold["seconds"] / least,
-        note="it starts at two requests a second",
+        note="nothing is known of the limit yet",
     )
     yield Figure(
         name="the same by a naive script",

@@ -9,11 +9,12 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
 CLOSED_POLICY = "default-src 'none'; frame-ancestors 'none'"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MOST_TICKETS = 16
 _MOST_SESSIONS = 16
 
@@ -88,8 +89,18 @@ def require_host(request: web.Request, hosts: Collection[str], refusal: str) -> 
         raise web.HTTPForbidden(text=refusal)
 
 
-def close_off(answer: web.StreamResponse) -> None:
-    """Nobody keeps it, frames it or loads it; without a policy of its own the page may load nothing."""
+async def closed_off(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer, or the refusal, as nobody keeps, frames or loads it; without a policy of its own the page may load nothing."""
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:
+        _close_off(error)
+        raise
+    _close_off(answer)
+    return answer
+
+
+def _close_off(answer: web.StreamResponse) -> None:
     answer.headers.setdefault("Content-Security-Policy", CLOSED_POLICY)
     answer.headers.update(
         {

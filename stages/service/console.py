@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from stages.service.admission import CLOSED_POLICY, Admission, close_off, require_host
+from stages.service.admission import CLOSED_POLICY, Admission, Handler, closed_off, require_host
 
 COOKIE = "ad_connector_console"
 TICKET_SECONDS = 300.0
@@ -56,26 +56,16 @@ class Console:
         for name in self._pages:
             router.add_get(f"/{name}", self._guarded(self._page(name)))
 
-    def _guarded(
-        self,
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-        *,
-        is_open: bool = False,
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _guarded(self, handler: Handler, *, is_open: bool = False) -> Handler:
+        async def judged(request: web.Request) -> web.StreamResponse:
+            if not request.secure:  # with TLS the certificate speaks for the name
+                require_host(request, _hosts(request), "open the address that `status --console` prints\n")
+            if not is_open and not self._admission.knows(request):
+                raise web.HTTPForbidden(text=_HOW_TO_OPEN)
+            return await handler(request)
+
         async def guarded(request: web.Request) -> web.StreamResponse:
-            try:
-                if not request.secure:  # with TLS the certificate speaks for the name
-                    require_host(
-                        request, _hosts(request), "open the address that `status --console` prints\n"
-                    )
-                if not is_open and not self._admission.knows(request):
-                    raise web.HTTPForbidden(text=_HOW_TO_OPEN)
-                answer = await handler(request)
-            except web.HTTPException as error:
-                close_off(error)
-                raise
-            close_off(answer)
-            return answer
+            return await closed_off(request, judged)
 
         return guarded
 
@@ -91,7 +81,7 @@ class Console:
             text=self._style, content_type="text/css", headers={"Content-Security-Policy": CLOSED_POLICY}
         )
 
-    def _page(self, name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _page(self, name: str) -> Handler:
         async def page(request: web.Request) -> web.StreamResponse:
             shown = await self._show(name, request.query)
             return web.Response(

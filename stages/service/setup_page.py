@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
 from html import escape
 
 import anyio
@@ -17,7 +16,7 @@ import anyio.to_thread
 from aiohttp import web
 from anyio.abc import TaskStatus
 
-from stages.service.admission import Admission, close_off, require_host
+from stages.service.admission import Admission, Handler, closed_off, require_host
 from stages.service.conversation import Conversation, Shown
 
 HOST = "127.0.0.1"
@@ -70,21 +69,16 @@ class SetupPage:
                 await runner.cleanup()
 
     @web.middleware
-    async def _guarded(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def judged(request: web.Request) -> web.StreamResponse:
             require_host(request, {f"{HOST}:{self._port}"}, "open the address that the terminal shows")
             if request.path != "/start" and not self._admission.knows(request):
                 raise web.HTTPForbidden(
                     text="this page belongs to whoever opened the address of the terminal"
                 )
-            answer = await handler(request)
-        except web.HTTPException as error:
-            close_off(error)
-            raise
-        close_off(answer)
-        return answer
+            return await handler(request)
+
+        return await closed_off(request, judged)
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         return self._admission.admit(

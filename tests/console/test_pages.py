@@ -1,7 +1,7 @@
 """What the console shows: what `status`, `explain` and `journal show` say, and nothing that they don't."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -9,7 +9,6 @@ from urllib.parse import quote
 import anyio
 import pytest
 
-from pipeline import log
 from pipeline.app import console_view
 from pipeline.app.overview import status_of
 from pipeline.redaction import register_secret
@@ -19,17 +18,11 @@ from state.journal import Journal
 from state.upkeep import verify
 from tests.browser import Chromium
 from tests.console.scene import EVIL, Served, Visitor, trouble
+from tests.pipeline.conftest import quiet_log  # noqa: F401 - a fixture
 from tests.pipeline.group_world import nest, settled
 from tests.pipeline.world import World
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    log.configure(log.LogOptions(path=None, level="error", to_stderr=False))
-    yield
-    log.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""The console of a real `watch`: opened by the address that `status --console` prints, it shows what is held until it is approved."""
+"""The console of a real `watch`, over TLS: opened by the address that `status --console` prints, it shows what is held until it is approved."""
 
 import re
 import signal
+import ssl
 import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
@@ -11,8 +12,17 @@ SALES = "estee.lauder@example.test"
 
 def test_a_held_set_appears_with_its_command_and_is_gone_when_that_was_typed(settled, tools):
     world = settled
-    origin = f"http://127.0.0.1:{world.unused_port()}"
-    world.configure(safety={"max_leavers": 3}, service={"listen": origin.removeprefix("http://")})
+    authority, port = world.sandbox.authority, world.unused_port()
+    files = authority.issue("console.example.test", "127.0.0.1")
+    origin = f"https://127.0.0.1:{port}"
+    world.configure(
+        safety={"max_leavers": 3},
+        service={
+            "listen": f"127.0.0.1:{port}",
+            "tls_certificate": str(files.certificate),
+            "tls_key": str(files.key),
+        },
+    )
     alone = world("status", "--console")
     assert alone.code == 2
     assert "no watch is running" in alone.err
@@ -22,7 +32,10 @@ def test_a_held_set_appears_with_its_command_and_is_gone_when_that_was_typed(set
     told = world.ok("status", "--console")
     (address,) = told.out.split()
     assert address.startswith(f"{origin}/open?key=")
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    browser = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(CookieJar()),
+        urllib.request.HTTPSHandler(context=authority.client_context()),
+    )
 
     def look(path="/"):
         with browser.open(f"{origin}{path}", timeout=10) as reply:
@@ -58,6 +71,15 @@ def test_a_held_set_appears_with_its_command_and_is_gone_when_that_was_typed(set
     world.ok("approve", digest)
     tools.wait_until(lambda: world.states()[SALES] == "suspended", "they are suspended", seconds=60)
     tools.wait_until(lambda: "Held by the brake" not in look(), "the set is gone", seconds=60)
+
+    # A renewed certificate is shown without a restart, and whoever looks is still known.
+    before = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    authority.issue("console.example.test", "127.0.0.1")
+    watch.process.send_signal(signal.SIGHUP)
+    tools.wait_until(
+        lambda: ssl.get_server_certificate(("127.0.0.1", port), timeout=10) != before, "it is renewed"
+    )
+    assert "How things stand" in look()
     key = address.rpartition("=")[2]
     watch.process.send_signal(signal.SIGTERM)
     assert watch.wait() == 0

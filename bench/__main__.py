@@ -46,6 +46,9 @@ PARTS = {
         "bench.memory", "Whole passes over many people; directory and team are made up.", 150, 2400
     ),
     "directory": Part("bench.directory", "Reading the directory: Samba on the same machine.", 150, 7200),
+    "change": Part(
+        "bench.change", "One change beside `run --full`: Samba, and the team over HTTP.", 240, 3600
+    ),
     "dropbox": Part("bench.dropbox", "Writing to Dropbox under a limit that nobody tells.", 240, 900),
     "takeover": Part("bench.takeover", "The warm standby takes over, as a whole.", 300, 300),
     "latency": Part("bench.latency", "From the change in the domain to the request at Dropbox.", 150, 900),

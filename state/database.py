@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -74,6 +74,7 @@ class Database:
         self._put_off: list[Step] = []
         self._rows_put_off = 0
         self._is_at_once = False
+        self._is_shielded = False
         self._identity = identity_of(self.path)
 
     @classmethod
@@ -163,7 +164,7 @@ class Database:
             with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
                 self._check_identity()
                 self._put_off.append(_begin_immediate)
-                self._inside = True
+                self._inside = self._is_shielded = True
                 try:
                     yield
                     self._inside = False
@@ -172,6 +173,8 @@ class Database:
                     self._inside = False
                     await self._rollback()
                     raise
+                finally:
+                    self._is_shielded = False
 
     async def _commit(self) -> None:
         if self._connection.in_transaction or len(self._put_off) > 1:
@@ -226,9 +229,12 @@ class Database:
                 one(connection)
             return step(connection)
 
-        # Shielded: who is cancelled must not let go of the lock while the thread is still at work.
+        execute: Callable[[Callable[[], Result]], Awaitable[Result]] = self._connection._execute  # noqa: SLF001 - as above
+        if self._is_shielded:
+            return await execute(steps)
+        # Who is cancelled must not let go of the lock while the thread is still at work.
         with anyio.CancelScope(shield=True):
-            result: Result = await self._connection._execute(steps)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            result: Result = await execute(steps)
         return result
 
     @property

@@ -130,6 +130,11 @@ class Dispatch:
         )
         return [action_of(row) for row in rows]
 
+    async def count_released(self, most: int) -> int:
+        """Up to `most` of the released actions that have not left yet, whether it is their turn or not."""
+        statement = "SELECT count(*) FROM (SELECT 1 FROM action WHERE state = 'planned' AND released = 1 AND group_guid = '' LIMIT ?)"
+        return int(await self._database.value(statement, (most,)))
+
     async def mark_sending(self, actions: Sequence[Action], now: datetime) -> None:
         if not actions:
             return

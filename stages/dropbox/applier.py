@@ -125,6 +125,7 @@ class Applier:
         self._settler = Settler(journal, clock, jitter=jitter, log=log)
         self._jobs = team if isinstance(team, JobReader) else None
         self._claimed_invitations = True
+        self._has_more = True  # than what was claimed last
         self.protected_member_id = ""
 
     def begin_pass(self) -> None:
@@ -141,6 +142,8 @@ class Applier:
         # The try that is in doubt is counted on disk already: as in a living process, only earlier ones count here.
         left = [replace(action, attempts=max(0, action.attempts - 1)) for action in left]
         looked = await self._look(left, report)
+        if not left:
+            return 0
         async with self._journal.transaction():
             again = [
                 action
@@ -158,11 +161,11 @@ class Applier:
         """Sends until nothing is claimable. `harmless_only`: what suspends or removes nobody; `only`: about these persons."""
         round_ = _Round(self, report, without=DESTRUCTIVE if harmless_only else frozenset(), only=only)
         moved = anyio.Event()
-        busy = 0
+        busy, missing = 0, self._options.workers - 1
         ended_by: list[ConnectorError] = []
 
         async def work() -> None:
-            nonlocal busy, moved
+            nonlocal busy, missing, moved
             settled: Sequence[Settled] = ()
             is_busy = False
             while True:
@@ -184,12 +187,15 @@ class Applier:
                     await moved.wait()
                     continue
                 busy += 1
+                if self._has_more:  # one worker is enough for one action
+                    for _ in range(missing):
+                        group.start_soon(work)
+                    missing = 0
                 # What ends the pass ends it for all: the others settle what they have under way.
                 settled = await self._carry_out(batch, report, ended_by)
 
         async with anyio.create_task_group() as group:
-            for _ in range(self._options.workers):
-                group.start_soon(work)
+            group.start_soon(work)
         if ended_by:
             raise ended_by[0]
 
@@ -205,8 +211,10 @@ class Applier:
     ) -> None:
         """One transaction for all of them: first what was done, then what is next."""
         async with self._journal.transaction():
+            # Asked first: a read after a write waits for it. Nothing that is settled is released by that.
+            is_left = await self._journal.outbox.count_released(1)
             await self._settler.settle([one for turn in turns for one in turn.settled], report)
-            claiming = [turn for turn in turns if turn.is_claiming and not turn.is_gone]
+            claiming = [turn for turn in turns if is_left and turn.is_claiming and not turn.is_gone]
             batches = await self._claim(len(claiming), report, without=without, only=only) if claiming else []
         for turn, batch in zip(claiming, batches, strict=False):
             turn.batch = batch
@@ -231,7 +239,9 @@ class Applier:
                 break
             await self._settler.settle(protected, report)
         batches = _batched(ready)[:most]
-        await outbox.mark_sending([action for batch in batches for action in batch], self._clock.now())
+        claimed = [action for batch in batches for action in batch]
+        self._has_more = await outbox.count_released(len(claimed) + 1) > len(claimed)
+        await outbox.mark_sending(claimed, self._clock.now())
         return batches
 
     # --- on the way

@@ -76,6 +76,8 @@ class Planner:
         self._journal = journal
         self._clock = clock
         self._options = options
+        self.rules = _digest(options)
+        """Names the settings that decisions depend on: other ones ask for everybody to be decided about again."""
         self._claims = Claims(journal)
         self._facts = FactReader(
             journal, policy=options.policy, exclusions=options.exclusions, map_node=self._map
@@ -84,20 +86,6 @@ class Planner:
         self._reader = MemberReader(
             team, journal, map_node=self._map, adopts_legacy=options.policy.adopt_legacy
         )
-
-    @property
-    def rules(self) -> str:
-        """Names the settings that decisions depend on: other ones ask for everybody to be decided about again."""
-        options = self._options
-        text = repr(
-            (
-                options.policy,
-                options.exclusions.email_patterns,
-                sorted(options.exclusions.guids),
-                options.external_id_format,
-            )
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
 
     async def plan(
         self,
@@ -319,6 +307,18 @@ class Planner:
         report.held = let_go.held
         report.deferred = report.deferred or let_go.again
         return bool(report.held)
+
+
+def _digest(options: PlannerOptions) -> str:
+    text = repr(
+        (
+            options.policy,
+            options.exclusions.email_patterns,
+            sorted(options.exclusions.guids),
+            options.external_id_format,
+        )
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_being_sent(open_actions: Mapping[str, Sequence[Action]]) -> bool:

@@ -69,7 +69,7 @@ class Release:
                 counts,
                 await journal.links.count_managed() if is_braked else 0,
                 self._policy,
-                first_pass=await journal.count_real_passes() == 0,
+                first_pass=not await journal.has_real_pass(),
             )
             for held in result.held:
                 await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))

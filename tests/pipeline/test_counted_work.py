@@ -27,7 +27,7 @@ MOST_COLLECTIONS = 0.003
 """A person, of garbage: each looks through people who are all still needed."""
 MOST_STEPS_OF_A_CHANGE = 1
 """A person who is not concerned: nothing reads everybody."""
-MOST_HOPS = 12
+MOST_HOPS = 9
 """To SQLite's thread, of a change that is seen and carried out."""
 COMMITS_OF_A_CHANGE = 7
 """The change with its checkpoint; the pass begins; decided; released; `sending`, before the request leaves; settled; the pass ends."""
@@ -123,6 +123,24 @@ async def test_what_a_change_costs_hardly_depends_on_the_size(tmp_path: Path) ->
             found.append((len(counted.statements), counted.steps))
     assert found[1][0] == found[0][0]
     assert (found[1][1] - found[0][1]) / (MANY - FEW) < MOST_STEPS_OF_A_CHANGE, found
+
+
+async def test_what_a_change_costs_does_not_grow_with_the_passes_before(tmp_path: Path) -> None:
+    async with warm(tmp_path / "warm", FEW) as (assembly, journal, directory):
+        await assembly.engine.run()
+        found = []
+        for number, passes in enumerate((0, 5000)):
+            async with journal.transaction():
+                await journal.database.execute_many(
+                    "INSERT INTO pass (started, ended, exit_code, simulated, is_full) VALUES (?, ?, 0, 0, 0)",
+                    [("2026-01-01T00:00:00.000000Z",) * 2] * passes,
+                )
+            counted = Counted()
+            await counted.watch(journal)
+            directory.rename(number, "Other")
+            assert (await assembly.engine.run()).actions == {"update": 1}
+            found.append(counted.steps)
+        assert found[1] - found[0] < 1000, found
 
 
 async def test_a_change_in_a_watch_waits_for_the_disk_and_for_sqlites_thread_a_few_times(

@@ -312,3 +312,17 @@ async def test_what_overwrites_the_file_underneath_is_minus_20_and_nothing_half_
         await database.close()
     assert caught.value.exit_code == -20
     assert "restore a backup" in caught.value.hint
+
+
+async def test_the_number_of_a_pass_is_never_given_again(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path / "journal.db")
+
+    async def begin() -> int:
+        async with journal.transaction():
+            return await journal.begin_pass(NOW, simulated=False, full=False)
+
+    assert [await begin(), await begin()] == [1, 2]
+    async with journal.transaction():
+        await journal.database.execute("DELETE FROM pass")
+    assert await begin() == 3
+    await journal.close()

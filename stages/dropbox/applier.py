@@ -7,8 +7,9 @@ member is read back and the action is settled by what the team shows: no second 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import anyio
 
@@ -26,6 +27,7 @@ from pipeline.model import (
     Verdict,
 )
 from pipeline.ports import Clock, Team
+from stages.dropbox.exchange import Round, Turn
 from stages.dropbox.jobs import JobReader, noting
 from stages.dropbox.protection import refused_for_admins
 from stages.dropbox.settling import DOUBT_SECONDS, ActionLog, ApplyReport, Settled, Settler
@@ -40,69 +42,6 @@ class ApplierOptions:
     wipe_data: bool = True
     send_welcome_email: bool = True
     workers: int = 4
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """One worker at the journal: what it brings, and what it gets to do next."""
-
-    settled: Sequence[Settled]
-    is_claiming: bool
-    batch: list[Action] = field(default_factory=list)
-    is_over: bool = False
-    is_gone: bool = False  # cancelled meanwhile: nothing may be claimed for it
-    error: ConnectorError | None = None
-
-
-class _Round:
-    """One call of `apply`: what it may claim, and its workers' turns at the journal.
-
-    Workers that come while the journal is busy are served together, in one transaction: at a high pace, what waits
-    for the disk is shared (group commit).
-    """
-
-    def __init__(
-        self,
-        applier: Applier,
-        report: ApplyReport,
-        *,
-        without: frozenset[ActionKind],
-        only: frozenset[str] | None,
-    ) -> None:
-        self._applier = applier
-        self._without = without
-        self._only = only
-        self.report = report
-        self._turns: list[_Turn] = []
-        self._lock = anyio.Lock()
-
-    async def exchange(self, settled: Sequence[Settled], *, is_claiming: bool) -> list[Action]:
-        """Settles what was done and claims what is next; nothing is claimed by who brings an end."""
-        turn = _Turn(settled, is_claiming)
-        self._turns.append(turn)
-        try:
-            async with self._lock:
-                if not turn.is_over:
-                    await self._serve()
-        except BaseException:
-            turn.is_gone = True
-            raise
-        if turn.error is not None:
-            raise turn.error
-        return turn.batch
-
-    async def _serve(self) -> None:
-        turns, self._turns = self._turns, []
-        try:
-            await self._applier.serve(turns, self.report, without=self._without, only=self._only)
-        except ConnectorError as error:
-            for turn in turns:
-                turn.error, turn.is_over = error, True
-        except BaseException:
-            self._turns = [
-                turn for turn in turns if not turn.is_over
-            ] + self._turns  # the next one serves them
-            raise
 
 
 class Applier:
@@ -159,7 +98,8 @@ class Applier:
         self, report: ApplyReport, *, harmless_only: bool = False, only: frozenset[str] | None = None
     ) -> None:
         """Sends until nothing is claimable. `harmless_only`: what suspends or removes nobody; `only`: about these persons."""
-        round_ = _Round(self, report, without=DESTRUCTIVE if harmless_only else frozenset(), only=only)
+        without = DESTRUCTIVE if harmless_only else frozenset()
+        round_ = Round(partial(self._serve, report=report, without=without, only=only))
         moved = anyio.Event()
         busy, missing = 0, self._options.workers - 1
         ended_by: list[ConnectorError] = []
@@ -201,11 +141,11 @@ class Applier:
 
     # --- at the journal
 
-    async def serve(
+    async def _serve(
         self,
-        turns: Sequence[_Turn],
-        report: ApplyReport,
+        turns: Sequence[Turn],
         *,
+        report: ApplyReport,
         without: frozenset[ActionKind],
         only: frozenset[str] | None,
     ) -> None:

@@ -192,7 +192,7 @@ def _exists(file: Path) -> bool:
 def _read(document: _Document, file: Path) -> None:
     try:
         if not file.is_file():
-            raise ConfigurationError(document.operation, f"{file} is not a file")
+            raise ConfigurationError(document.operation, f"{file} is not a file", "name the file itself")
         with file.open("rb") as source:
             document.status = os.fstat(source.fileno())
             content = source.read(_MAX_BYTES + 1)
@@ -203,7 +203,11 @@ def _read(document: _Document, file: Path) -> None:
             "give the account that runs the connector the right to read it",
         ) from error
     if len(content) > _MAX_BYTES:
-        raise ConfigurationError(document.operation, f"{file} is too long for a configuration (over 1 MiB)")
+        raise ConfigurationError(
+            document.operation,
+            f"{file} is too long for a configuration (over 1 MiB)",
+            "name a connector.toml",
+        )
     try:
         text = content.decode("utf-8-sig")  # Windows editors put a byte order mark first
     except UnicodeDecodeError as error:

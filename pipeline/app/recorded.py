@@ -64,8 +64,10 @@ async def recorded(settings: Settings, journal: Journal) -> Recorded:
         team = await _team(journal)
     users = settings.users.model_copy(update={"sync_group": root, "exclude_group": pins["exclude_group"]})
     groups = settings.groups.model_copy(update={"sync_group": pins["group_sync_group"]})
+    # No event log to look into; the cursor that the journal keeps is the real team's.
+    dropbox = settings.dropbox.model_copy(update={"drift_poll_seconds": 0.0})
     return Recorded(
-        settings=settings.model_copy(update={"users": users, "groups": groups}),
+        settings=settings.model_copy(update={"users": users, "groups": groups, "dropbox": dropbox}),
         directory=RecordedDirectory(recording),
         team=team,
         clock=RecordedClock(last),

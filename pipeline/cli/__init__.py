@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,6 +78,10 @@ def _words(arguments: Sequence[str]) -> Iterator[str]:
 
 def application(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names are of any language, and a terminal or pipe may not take them all: better escaped than not told.
+            stream.reconfigure(errors="backslashreplace")
     if given[:1] == ["--version"]:
         # Nothing to import for it.
         typer.echo(f"ad-connector {__version__}")

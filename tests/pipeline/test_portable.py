@@ -252,3 +252,15 @@ async def test_a_pass_is_reproduced_from_an_imported_journal_without_directory_a
         pseudonyms.guid(row["guid"]) for row in here["skipped"]
     }
     assert [name for name in PLANTED if name.casefold() in json.dumps(there).casefold()] == []
+
+
+async def test_a_plan_from_the_own_journal_does_not_look_for_the_teams_event_log(world: World) -> None:
+    world.people("ann", "bob")
+    await world.run()
+    journal = await world.open_journal()
+    async with journal.transaction():
+        await journal.put("drift_cursor", "AAGk2wLb")  # as the real team has it
+    await journal.close()
+    found = await simulate(world.settings(), full=False, from_journal=True)
+    assert found.summary.code == 0
+    assert found.plan["actions"] == []

@@ -65,6 +65,7 @@ async def test_whoever_one_telling_showed_is_there_though_the_next_does_not_show
     before = [one for one in await known(world) if one.email != "admin@example.test"]
     told_as(world, monkeypatch, ["ann", "bob"], ["bob"], ["eve"])
     assert (await world.run(full=True)).code is ExitCode.OK
+    assert world.team.requests["get_members"] == 0
     assert await known(world) == before
     assert world.team.effects == []
 

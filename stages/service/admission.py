@@ -33,7 +33,7 @@ class Admission:
         session_seconds: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cookie = cookie
+        self.cookie = cookie
         self._ticket_seconds = ticket_seconds
         self._session_seconds = session_seconds
         self._now = now
@@ -56,12 +56,12 @@ class Admission:
         answer = web.Response(status=303, headers={"Location": "/"})
         age = None if math.isinf(self._session_seconds) else int(self._session_seconds)
         answer.set_cookie(
-            self._cookie, session, httponly=True, samesite="Strict", path="/", max_age=age, secure=is_secure
+            self.cookie, session, httponly=True, samesite="Strict", path="/", max_age=age, secure=is_secure
         )
         return answer
 
     def knows(self, request: web.Request) -> bool:
-        return self._found(self._sessions, request.cookies.get(self._cookie, "")) is not None
+        return self._found(self._sessions, request.cookies.get(self.cookie, "")) is not None
 
     def _issue(self, issued: dict[str, float], seconds: float, most: int) -> str:
         while len(issued) >= most:

@@ -49,6 +49,8 @@ class Console:
     def stands_at(self, base: str) -> None:
         """`base`: scheme, host and port that lead here."""
         self._base = base
+        # Browsers keep the cookies of all ports of a host together: one team's console would close another's.
+        self._admission.cookie = f"{COOKIE}_{base.rpartition(':')[2]}"
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/open", self._guarded(self._open, is_open=True))

@@ -52,7 +52,10 @@ async def test_an_address_opens_it_once_and_leaves_no_key_in_the_browser(visitor
     path = path_of(visitor.console.address())
     reply = await visitor.session.get(f"{visitor.base}{path}", allow_redirects=False)
     assert (reply.status, reply.headers["Location"]) == (303, "/")
-    cookie = SimpleCookie(reply.headers["Set-Cookie"])[COOKIE]
+    (cookie,) = SimpleCookie(reply.headers["Set-Cookie"]).values()
+    assert cookie.key == f"{COOKIE}_{visitor.base.rpartition(':')[2]}", (
+        "beside that of another team's console"
+    )
     assert cookie["httponly"]
     assert cookie["samesite"] == "Strict"
     assert cookie.value not in path

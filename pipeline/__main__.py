@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 OLDEST = (3, 11)
@@ -27,9 +28,17 @@ def main() -> None:
             "exit code: -10\n"
         )
         raise SystemExit(246)
-    from pipeline.cli import application
+    # Until the libraries are loaded, which takes half a second, Ctrl-C just ends the process: caught anywhere in an import
+    # it would end in a traceback. Where it was ignored from the start (a job in the background), it stays so.
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        from pipeline.cli import application
 
-    application()
+        application(on_loaded=lambda: signal.signal(signal.SIGINT, handler))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def find_stranger() -> str:

@@ -7,7 +7,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +76,10 @@ def _words(arguments: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def application(arguments: Sequence[str] | None = None) -> None:
+def application(
+    arguments: Sequence[str] | None = None, *, on_loaded: Callable[[], object] = lambda: None
+) -> None:
+    """Runs a command line to its end. `on_loaded` is called before the command begins."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -86,7 +89,9 @@ def application(arguments: Sequence[str] | None = None) -> None:
         # Nothing to import for it.
         typer.echo(f"ad-connector {__version__}")
         return
-    build(modules_for(given))(given, prog_name="ad-connector")
+    app = build(modules_for(given))
+    on_loaded()
+    app(given, prog_name="ad-connector")
 
 
 def build(modules: Iterable[str] = ()) -> typer.Typer:

@@ -74,7 +74,10 @@ async def test_what_goes_along_with_a_request_of_twenty(
     counted: Counter[str] = Counter()
     apply, hop, write = Applier.apply, Database._hop, log._File.emit
 
+    before_the_first_request: list[int] = []
+
     async def applying(*arguments: Any, **named: Any) -> None:
+        before_the_first_request.append(counted["hops"])
         counted.clear()
         await apply(*arguments, **named)
         counted.update({f"{name} of apply": count for name, count in counted.items()})
@@ -97,6 +100,8 @@ async def test_what_goes_along_with_a_request_of_twenty(
         log.close()
     lines = (tmp_path / "x.log").read_text().splitlines()
     assert sum(" action " in line for line in lines) == 20 * requests
+    # Reading and planning: so many a batch of 500 people, and none for each of them.
+    assert 0 < before_the_first_request[0] <= 30 * (20 * requests // 500) + 80
     # At most one exchange with the journal a request, of three hops: what was done, what is next, and COMMIT.
     assert 0 < counted["hops of apply"] <= 3 * requests + 20
     assert 0 < counted["writes of apply"] <= requests + 5

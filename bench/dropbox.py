@@ -344,6 +344,7 @@ def _watch(assembly: Assembly) -> _Spent:
 class _Loaded:
     seconds: float
     sending_seconds: float  # of these; the rest is reading and planning
+    planning_cpu_seconds: float
     invitations: int  # requests, refused ones included
     requests: int
     refused: int
@@ -355,14 +356,15 @@ async def _load(people: int, *, ceiling: float, known: KnownPace = NOTHING_KNOWN
         team.limit(LOAD_RATE, BURST)
         async with _pipeline(team, people, ceiling=ceiling, known=known) as (assembly, _, _):
             spent = _watch(assembly)
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), _cpu_seconds()
             await assembly.engine.run()
-            seconds = time.perf_counter() - started
+            seconds, cpu = time.perf_counter() - started, _cpu_seconds() - cpu
             pace = assembly.parts.team.pace()
         invitations = team.count("members/add_v2")
         return _Loaded(
             seconds=seconds,
             sending_seconds=spent.wall_seconds,
+            planning_cpu_seconds=cpu - spent.cpu_seconds,
             invitations=invitations,
             requests=invitations + team.count("members/list_v2") + team.count("get_info"),
             refused=int(pace["refused"]),
@@ -392,7 +394,7 @@ async def _first_load(people: int) -> list[Figure]:
                 beside="calls x 1/rate",
                 ratio=one.seconds / least,
                 goal="<= 1.05 x",
-                note=f"{least:.0f} s; {rest:.1f} s reading and planning before it; {one.refused} refused",
+                note=f"{least:.0f} s; {rest:.1f} s reading and planning, {one.planning_cpu_seconds:.1f} of CPU; {one.refused} refused",
             ),
             Figure(
                 name=f"{name}: the sending alone",

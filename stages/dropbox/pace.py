@@ -195,7 +195,8 @@ class Pace:
         limit, rate = self.limit, self.rate
         measured = smallest_limit(self._accepted, refused_at, ASSUMED_BURST)
         if limit is None:
-            return _within(rate / 2, SEARCH_OVERSHOT * measured, rate)
+            self._is_certain = self._plateau_seconds >= CERTAIN_SECONDS
+            return _within(rate / 2, (1.0 if self._is_certain else SEARCH_OVERSHOT) * measured, rate)
         was_certain, self._is_certain = self._is_certain, False
         if self._refused_at_once:
             self._is_certain = refused_at - self.silent_until >= CERTAIN_SECONDS
@@ -217,6 +218,8 @@ class Pace:
     def _grown(self, busy_seconds: float, now: float) -> float:
         limit = self.limit
         if limit is None:
+            if self.rate >= self._ceiling:
+                self._plateau_seconds += busy_seconds
             return self.rate + SEARCH_GAIN_PER_REPLY
         if self.rate < PLATEAU_FROM * limit:
             return min(self.rate + RECOVERY_PER_SECOND * limit * busy_seconds, PLATEAU_FROM * limit)

@@ -333,6 +333,22 @@ def test_what_a_refusal_does(
     assert pace.next_at == 101.05
 
 
+def test_a_refusal_after_a_while_at_the_ceiling_measures_and_is_no_end_of_a_search():
+    """The ceiling may be the very limit, and a machine that stalls between here and there makes a burst of a steady stream."""
+    pace = Pace(0.0, ceiling=50)
+    now = 0.0
+    while now < 5:
+        now = pace.next_at
+        pace.accepted(pace.send(now), now + 0.01)
+    pace.refused(pace.send(pace.next_at), now + 0.05, 1.0)
+    assert pace.limit == pytest.approx(50.0, abs=1.0)
+    assert pace.known.is_certain
+    while now < 7:
+        now = pace.next_at
+        pace.accepted(pace.send(now), now + 0.01)
+    assert pace.rate >= rules.PLATEAU_FROM * 49
+
+
 def test_requests_on_their_way_belong_to_the_same_refusal():
     pace = _steady(40.0, limit=41.0)
     for sent_at in (100.0, 100.01, 100.02):

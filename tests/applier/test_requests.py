@@ -101,7 +101,7 @@ async def test_what_goes_along_with_a_request_of_twenty(
     lines = (tmp_path / "x.log").read_text().splitlines()
     assert sum(" action " in line for line in lines) == 20 * requests
     # Reading and planning: so many a batch of 500 people, and none for each of them.
-    assert 0 < before_the_first_request[0] <= 30 * (20 * requests // 500) + 80
+    assert 0 < before_the_first_request[0] <= 15 * (20 * requests // 500) + 60
     # At most one exchange with the journal a request, of three hops: what was done, what is next, and COMMIT.
     assert 0 < counted["hops of apply"] <= 3 * requests + 20
     assert 0 < counted["writes of apply"] <= requests + 5

@@ -107,6 +107,8 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
     ) -> None:
         """What today's rules say of journaled changes."""
+        if last is not None and last < first:
+            raise typer.BadParameter(f"--to {last} comes before --from {first}")
 
         async def body(settings: Settings) -> int:
             if effects:

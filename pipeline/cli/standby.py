@@ -12,7 +12,7 @@ import typer
 from config.settings import Settings
 from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
-from pipeline.errors import InstanceRunning, JournalError
+from pipeline.errors import InstanceRunning, RightsError, WrongArgument
 from pipeline.progress import Phase
 from state import lock
 from state.journal import Journal
@@ -36,8 +36,6 @@ def register(journal_app: typer.Typer) -> None:
         """A consistent copy, also beside a running watch. With --incremental, cheap enough for every minute."""
 
         async def body(settings: Settings) -> int:
-            if not incremental and target.exists():
-                raise JournalError("back up the journal", f"{target} exists", "name a new file")
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
                 if incremental:
@@ -46,11 +44,15 @@ def register(journal_app: typer.Typer) -> None:
                     what = "a new base copy" if done.is_base else f"{done.lines} lines"
                     typer.echo(f"{what} to {target}, up to line {done.seq}")
                     return 0
-                with bars(Phase.JOURNAL):
-                    await journal.copy_to(target)
+                _reserve(target)
+                try:
+                    with bars(Phase.JOURNAL):
+                        await journal.copy_to(target)
+                except BaseException:
+                    target.unlink(missing_ok=True)  # half a copy is none
+                    raise
             finally:
                 await journal.close()
-            target.chmod(0o600)
             typer.echo(f"backed up to {target}")
             return 0
 
@@ -100,3 +102,16 @@ def _refuse_if_answering(address: str) -> None:
     except OSError:
         return
     raise InstanceRunning("restore the journal", f"the primary answers at {address}", "stop it first")
+
+
+def _reserve(target: Path) -> None:
+    """An empty file, which the copy fills: readable by its owner alone from its first moment. WrongArgument, RightsError."""
+    operation = "back up the journal"
+    try:
+        target.touch(mode=0o600, exist_ok=False)
+    except FileExistsError as error:
+        raise WrongArgument(operation, f"{target} exists", "name a new file") from error
+    except OSError as error:
+        raise RightsError(
+            operation, f"{target}: {error.strerror}", "name a new file in a folder that can be written to"
+        ) from error

@@ -136,6 +136,13 @@ def test_the_journal_as_jsonl_and_csv(settled):
     assert mistyped.code == 2
     assert f"did you mean {ADA}" in mistyped.err
     assert settled("explain", "nobody at all").code == 2
+    assert settled("replay", "--from", 5, "--to", 1).code == 2
+    settled.ok("journal", "backup", "copy.db")
+    assert (settled.folder / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert settled("journal", "backup", "copy.db").code == 2, "no copy is ever replaced"
+    nowhere = settled("journal", "backup", "nowhere/copy.db")
+    assert nowhere.code == -11
+    assert "restore" not in nowhere.err, "nothing is wrong with the journal"
     assert settled("explain", "--group", "no such group").code == 2
     assert settled("approve", "0123456789ab").code == 2
     assert settled("undo", "999").code == 2

@@ -90,8 +90,13 @@ async def test_fine_and_why(admin: Visitor, served: Served, world: World) -> Non
     assert "All is well" in text
     assert "Needs you" not in text
     assert "Managed2 2 active" in text
-    served.reading = Reading(troubles=("the directory was not read since 12:00",))
+    assert "Seats" not in text, "nobody asked yet"
+    served.reading = Reading(
+        troubles=("the directory was not read since 12:00",),
+        values={("seats", ""): 500, ("seats_free", ""): 488},
+    )
     text = await text_at(admin, "/")
+    assert "Seats488 of 500 were free when the last pass began" in text
     assert "All is well" not in text
     assert "the directory was not read since 12:00" in text
 

@@ -175,7 +175,7 @@ def what_changes_it(one: Explanation, options: PlannerOptions, now: datetime) ->
         case _:
             if is_disabled(subject.node, options.policy, now):
                 yield "enabling the account in the directory"
-            else:
+            elif subject.link is not None or not subject.mapped.email_problem:
                 yield "disabling the account, or taking them out of the sync group's groups"
     if subject.presence is Presence.LISTED and subject.mapped.email_problem:
         yield f"an e-mail in the directory that Dropbox accepts ({subject.mapped.email_problem})"

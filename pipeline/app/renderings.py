@@ -32,6 +32,11 @@ def who(row: Json, *, shown: int | None = SHOWN) -> str:
     return f"group {row['group']}{': ' if few else ''}{', '.join(few)}{more}"
 
 
+def seconds(stamped: str | None) -> str:
+    """A stamp as people need it, without the fractions: `2026-11-23T09:00:00Z`; "" for None."""
+    return f"{stamped[:19]}Z" if stamped else ""
+
+
 def plan_csv(plan: Json) -> str:
     """One row an action, then one a held action, one a skipped person or group, one what has failed."""
     buffer = io.StringIO()

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.app.renderings import who
+from pipeline.app.renderings import seconds, who
 from pipeline.core.exits import ExitCode
 from pipeline.core.namesake import HELD_KIND
 from pipeline.model import Json
@@ -48,6 +48,8 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         )
         for cluster in held["clusters"]:
             console.print(f"  {cluster['count']:>6}  {_cell(cluster['by'])} {_cell(cluster['value'])}")
+        for row in held["actions"]:
+            console.print(f"  would {_cell(row['action'])}  {_cell(who(row))}", soft_wrap=True)
         console.print(f"  release exactly this set: ad-connector approve {held['hash']}", soft_wrap=True)
     if plan["skipped"]:
         table = Table(title=f"{len(plan['skipped'])} skipped", title_justify="left")
@@ -98,14 +100,18 @@ def status_table(status: Json, console: Console | None = None) -> None:
         done = ", ".join(f"{number} {name}" for name, number in last["actions"].items()) or nothing
         simulated = " (simulated)" if last["simulated"] else ""
         table.add_row(
-            "last pass", f"{last['id']}{simulated}, ended {last['ended']} with {last['exit_code']}: {done}"
+            "last pass",
+            f"{last['id']}{simulated}, ended {seconds(last['ended'])} with {last['exit_code']}: {done}",
         )
+        code = ExitCode(last["exit_code"])
+        if code and code is not ExitCode.BRAKE:  # of the brake a row of its own tells
+            table.add_row("", f"{code.reason}. What to do: {code.remedy}")
     checkpoint = status["checkpoint"]
     table.add_row(
         "directory",
         "not read yet"
         if checkpoint is None
-        else f"{checkpoint['source']} on {_cell(checkpoint['server'])} at {checkpoint['at']}",
+        else f"{checkpoint['source']} on {_cell(checkpoint['server'])} at {seconds(checkpoint['at'])}",
     )
     table.add_row(
         "lag",
@@ -113,9 +119,9 @@ def status_table(status: Json, console: Console | None = None) -> None:
     )
     settled = status["lag"]["seen_to_settled"]
     if settled is not None:
-        shown = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in settled.items())
+        shown = ", ".join(f"{name} {lasted:.2f} s" for name, lasted in settled.items())
         table.add_row("seen to done", f"{shown} over the last {status['lag']['changes']} changes")
-    table.add_row("next retry", str(status["next_retry"] or "none"))
+    table.add_row("next retry", seconds(status["next_retry"]) or "none")
     brake = status["brake"]
     if brake is None:
         table.add_row("brake", "nothing held")
@@ -128,6 +134,7 @@ def status_table(status: Json, console: Console | None = None) -> None:
             table.add_row(
                 "brake", f"{held['count']} {_cell(held['kind'])} held: ad-connector approve {held['hash']}"
             )
+            table.add_row("", f"{_cell(held['limit'])}. Who: ad-connector plan")
     table.add_row("owner", _cell(status["owner"] or "nobody: no watch or run is running"))
     table.add_row("mails waiting", str(status["mails_waiting"]))
     console.print(table)

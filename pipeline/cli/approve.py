@@ -41,9 +41,7 @@ def register(app: typer.Typer) -> None:
                     f"approved: {escaped(reply['what'])}. The next pass moves it, if all of this still holds then."
                 )
                 return 0
-            typer.echo(
-                f"{reply['released']} of {reply['shown']} released; those no longer wanted stay out. The next pass sends them."
-            )
+            typer.echo(_released(reply["released"], reply["shown"]))
             return 0
 
         execute(context, body)
@@ -78,6 +76,13 @@ def register(app: typer.Typer) -> None:
             return 0
 
         execute(context, body)
+
+
+def _released(released: int, shown: int) -> str:
+    if not released:
+        return f"0 of {shown} released: of this set nothing is held any more; it was approved before, or is no longer wanted"
+    rest = "" if released == shown else "; those no longer wanted stay out"
+    return f"{released} of {shown} released{rest}. The next pass sends them; a running watch does at once."
 
 
 def refuse_simulation(settings: Settings, operation: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from pipeline.app.clock import SystemClock
 from pipeline.app.explanation import answer_about
 from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
+from pipeline.app.renderings import seconds
 from pipeline.cli.session import execute
 from pipeline.core.near import suggestion
 from pipeline.errors import WrongArgument
@@ -53,6 +55,10 @@ def register(app: typer.Typer) -> None:
                 _show(found.persons, text_of, as_json=as_json)
             elif found.strangers:
                 _show(found.strangers, text_of_stranger, as_json=as_json)
+            elif await _is_group(settings, person):
+                raise WrongArgument(
+                    "explain", f"{person!r} is a group", f"ad-connector explain --group {shlex.quote(person)}"
+                )
             else:
                 raise WrongArgument(
                     "explain",
@@ -63,6 +69,15 @@ def register(app: typer.Typer) -> None:
             return 0
 
         execute(context, body)
+
+
+async def _is_group(settings: Settings, text: str) -> bool:
+    journal = await Journal.open(settings.journal.path, read_only=True)
+    try:
+        async with journal.reading():
+            return bool(await journal.mirror.find_groups(text))
+    finally:
+        await journal.close()
 
 
 async def _groups(settings: Settings, text: str) -> list[Json]:
@@ -113,10 +128,10 @@ def text_of(one: Json) -> str:
                 else "not yet confirmed by a second read"
             )
             lines.append(
-                f"  scope       left: {escaped(left.get('cause', ''))} at {left.get('at', '?')}, {second}"
+                f"  scope       left: {escaped(left.get('cause', ''))} at {seconds(left.get('at')) or '?'}, {second}"
             )
         case "deleted":
-            lines.append(f"  scope       deleted in the directory, seen at {one['deleted_at']}")
+            lines.append(f"  scope       deleted in the directory, seen at {seconds(one['deleted_at'])}")
         case _:
             lines.append("  scope       in the sync group, but the account may not read the object")
     if not one["enabled"]:
@@ -127,10 +142,11 @@ def text_of(one: Json) -> str:
     lines.append(
         f"  wanted      {escaped(profile['given_name'])} {escaped(profile['surname'])} <{escaped(profile['email'])}> id {escaped(profile['external_id'])}"
     )
-    lines += [f"  cleaned     {escaped(note)}" for note in one["mapping"]["notes"]]
+    said = {one["skipped"], *one["mapping"]["notes"]}
+    lines += [f"  cleaned     {escaped(note)}" for note in one["mapping"]["notes"] if note != one["skipped"]]
     link = one["link"]
     lines.append(
-        f"  link        {link['member_id']}, by {link['how']} at {link['at']}"
+        f"  link        {link['member_id']}, by {link['how']} at {seconds(link['at'])}"
         if link
         else "  link        none: not managed"
     )
@@ -144,7 +160,7 @@ def text_of(one: Json) -> str:
         why = escaped(action["reason"])
         trouble = f"; {escaped(action['error'])} {escaped(action['hint'])}" if action["error"] else ""
         lines.append(
-            f"  action      {action['settled_at'] or action['sent_at'] or action['planned_at']}  {action['action']} {action['state']}: {why}{trouble}"
+            f"  action      {seconds(action['settled_at'] or action['sent_at'] or action['planned_at'])}  {action['action']} {action['state']}: {why}{trouble}"
         )
     if one["skipped"]:
         lines.append(f"  next        nothing: {escaped(one['skipped'])}")
@@ -152,13 +168,13 @@ def text_of(one: Json) -> str:
         lines.append("  next        nothing: as it should be")
     for wanted in one["next"]:
         waits = (
-            f" (waits: {wanted['waits_for']}{' until ' + wanted['until'] if wanted['until'] else ''})"
+            f" (waits: {wanted['waits_for']}{' until ' + seconds(wanted['until']) if wanted['until'] else ''})"
             if wanted["waits_for"]
             else ""
         )
         lines.append(f"  next        {wanted['action']}: {escaped(wanted['reason'])}{waits}")
-    lines += [f"  note        {escaped(note)}" for note in one["notes"]]
+    lines += [f"  note        {escaped(note)}" for note in one["notes"] if note not in said]
     lines += [f"  changed by  {escaped(text)}" for text in one["changes_it"]]
     if one["look_again"]:
-        lines.append(f"  looked at   again at {one['look_again']}")
+        lines.append(f"  looked at   again at {seconds(one['look_again'])}")
     return "\n".join(lines)

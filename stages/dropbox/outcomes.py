@@ -44,8 +44,13 @@ def unreadable(route: str, text: str, request_id: str) -> Outcome:
     return lost(LostReply(route=route, text=f"the reply could not be read ({text})", request_id=request_id))
 
 
+_OUTAGE = (
+    "it is tried again by itself; see the Dropbox status page, and the network and proxy of this machine"
+)
+
+
 def replied(answer: Answer, operation: str, error: type[Error]) -> Reply:
     """The Reply of a read; everything else raises `error`. An outage is never read as "absent"."""
     if isinstance(answer, Reply):
         return answer
-    raise error(operation, answer.cause, answer.hint if isinstance(answer, Refusal) else "")
+    raise error(operation, answer.cause, answer.hint if isinstance(answer, Refusal) else _OUTAGE)

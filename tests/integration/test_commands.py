@@ -136,6 +136,10 @@ def test_the_journal_as_jsonl_and_csv(settled):
     assert mistyped.code == 2
     assert f"did you mean {ADA}" in mistyped.err
     assert settled("explain", "nobody at all").code == 2
+    group = settled("explain", "Platform Team")
+    assert group.code == 2
+    assert "ad-connector explain --group 'Platform Team'" in group.err
+    assert settled.ok("explain", "Nikola Tesla").out.count("no e-mail\n") == 1
     assert settled("replay", "--from", 5, "--to", 1).code == 2
     settled.ok("journal", "backup", "copy.db")
     assert (settled.folder / "copy.db").stat().st_mode & 0o777 == 0o600

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipeline.app.renderings import plan_html
 from pipeline.app.tables import plan_table, status_table
 from pipeline.core.exits import ExitCode
 
-HELD = {"kind": "leavers", "count": 9, "limit": "5%", "clusters": [], "hash": "c7c63870c705"}
+HELD = {"kind": "leavers", "count": 9, "limit": "5%", "clusters": [], "actions": [], "hash": "c7c63870c705"}
 
 
 @pytest.mark.parametrize(
@@ -33,13 +34,31 @@ def test_a_plan_without_actions_claims_no_more_than_was_read(
     assert console.file.getvalue().splitlines()[0] == said
 
 
-@pytest.mark.parametrize(("code", "said"), [(0, "nothing to do"), (int(ExitCode.BRAKE), "nothing sent")])
-def test_a_pass_that_sent_nothing_had_nothing_to_do_only_if_it_ended_well(code: int, said: str) -> None:
+def test_who_would_be_released_is_named_before_the_command_that_releases_them() -> None:
+    ann = {"action": "suspend", "email": "ann@example.test", "guid": "1", "reason": "left"}
+    plan = {
+        "actions": [],
+        "held": [{**HELD, "actions": [ann]}],
+        "skipped": [],
+        "errors": [],
+        "plan": "sha256:0",
+        "exit_code": int(ExitCode.BRAKE),
+    }
+    console = Console(file=io.StringIO(), width=120)
+    plan_table(plan, console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert -1 < text.find("would suspend  ann@example.test") < text.find("ad-connector approve")
+    page = plan_html({**plan, "created": "2026-11-26T05:10:35Z", "summary": {}})
+    assert "ann@example.test" in page
+
+
+def shown(**changes: Any) -> str:
     status: dict[str, Any] = {
         "managed": 1,
         "by_status": {},
         "pending": {},
-        "last_pass": {"id": 7, "simulated": False, "ended": "now", "exit_code": code, "actions": {}},
+        "last_pass": None,
         "checkpoint": None,
         "lag_seconds": None,
         "lag": {"changes": 0, "seen_to_settled": None},
@@ -49,6 +68,29 @@ def test_a_pass_that_sent_nothing_had_nothing_to_do_only_if_it_ended_well(code: 
         "mails_waiting": 0,
     }
     console = Console(file=io.StringIO(), width=120)
-    status_table(status, console)
+    status_table({**status, **changes}, console)
     assert isinstance(console.file, io.StringIO)
-    assert f"with {code}: {said}" in console.file.getvalue()
+    return console.file.getvalue()
+
+
+def last_pass(code: int) -> dict[str, Any]:
+    ended = "2026-11-26T05:10:35.131985Z"
+    return {"id": 7, "simulated": False, "ended": ended, "exit_code": code, "actions": {}}
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "nothing to do"), (int(ExitCode.BRAKE), "nothing sent")])
+def test_a_pass_that_sent_nothing_had_nothing_to_do_only_if_it_ended_well(code: int, said: str) -> None:
+    assert f"ended 2026-11-26T05:10:35Z with {code}: {said}" in shown(last_pass=last_pass(code))
+
+
+def test_a_pass_that_failed_says_why_and_what_to_do() -> None:
+    text = shown(last_pass=last_pass(int(ExitCode.DIRECTORY)))
+    assert "can't be reached" in text
+    assert "`ad-connector check directory`" in text
+    assert "What to do" not in shown(last_pass=last_pass(0))
+
+
+def test_a_held_set_shows_its_limit_and_where_its_people_stand() -> None:
+    held = {"hash": "c7c63870c705", "kind": "leavers", "count": 4, "limit": "at most 3"}
+    text = shown(brake={"sets": [held]})
+    assert "at most 3. Who: ad-connector plan" in text

@@ -273,6 +273,14 @@ def test_a_held_set_says_what_it_holds_and_why() -> None:
     assert brake(leavers(4), policy=number(3)).held[0].rule == "at most 3"
 
 
+def test_the_rule_tells_what_of_the_window_was_counted() -> None:
+    window = WindowCounts(leavers=frozenset({"s1", "s2", "s3"}), gone=frozenset({"s1"}))
+    (held,) = brake(leavers(4), managed=10, window=window).held
+    assert held.rule == (
+        "never more than half of 11 managed members; 3 sent within safety.window_hours count too"
+    )
+
+
 # --- clusters -----------------------------------------------------------------------------------------
 
 

@@ -141,6 +141,8 @@ async def test_a_read_that_never_succeeds_is_an_error_and_not_an_absence(dropbox
     with pytest.raises(TeamInfoError) as info:
         await make_team().team_info()
     assert info.value.exit_code == -14
+    assert "status page" in info.value.hint
+    assert "authorize" not in info.value.hint, "the token is not at fault"
     with pytest.raises(TeamReadError):
         await make_team().get_members(member_ids=["dbmid:1"])
     assert len(dropbox.seen) == 2 * READ_ATTEMPTS

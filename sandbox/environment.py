@@ -62,6 +62,11 @@ class Sandbox:
     def facts(self) -> DomainFacts:
         return self.domain.facts
 
+    @property
+    def directory_database(self) -> Path:
+        """What `samba-tool -H` opens, on this machine and as the user who started the domain."""
+        return self.folder / "domain" / "private" / "sam.ldb"
+
     def administrator(self) -> DomainAdministrator:
         return self.domain.administrator()
 
@@ -170,6 +175,8 @@ class Sandbox:
                 f"Directory   {facts.ldaps_url}  base {facts.base_dn}  CA {facts.ca_file}",
                 f"            administrator {facts.administrator_dn}",
                 f"            password      {facts.administrator_password}",
+                f"            change it     samba-tool user disable ada.lovelace -H {self.directory_database}",
+                "                          group removemembers Dropbox 'Sales Team', user delete coco.chanel, ...",
                 f"            without the right to see deletions: {facts.blind_account} / {facts.blind_password}",
                 f"Dropbox     {self.team.url}  access token {self.team.config.access_token}",
                 f"            act as admin or invitee, set faults: curl {self.team.url}/sandbox",
@@ -187,6 +194,7 @@ class Sandbox:
                 "ca_file": str(facts.ca_file),
                 "administrator_dn": facts.administrator_dn,
                 "administrator_password": facts.administrator_password,
+                "directory_database": str(self.directory_database),
                 "blind_account": facts.blind_account,
                 "blind_password": facts.blind_password,
                 "dropbox_url": self.team.url,

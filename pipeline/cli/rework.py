@@ -48,6 +48,10 @@ def register(app: typer.Typer) -> None:
             for row in reply["rows"]:
                 why = f"  {escaped(row['why'])}" if row["why"] else ""
                 typer.echo(f"{row['state']:<10} {row['action']:<14} {escaped(who(row))}{why}")
+            stale = sum(row["state"] == "stale" for row in reply["rows"])
+            if stale and code == ExitCode.SYNC:
+                # The log's last line is of the pass, which knows nothing of rows that it never planned.
+                typer.echo(f"exit code: {code} ({stale} of {len(reply['rows'])} rows are stale)", err=True)
             return code
 
         execute(context, body, is_pass=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
+from socket import socket
 from typing import Annotated
 
 import anyio
@@ -59,6 +61,13 @@ def register(app: typer.Typer) -> None:
         raise SystemExit(anyio.run(tell, directory))
 
 
+def _free_address() -> str:
+    """For the console of a `watch` that is started beside it. Nobody keeps the port until then."""
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 async def _up(folder: Path | None, people: int, seats: int) -> None:
     from sandbox.environment import Sandbox, SandboxOptions
     from sandbox.samba import missing_for_samba
@@ -80,11 +89,12 @@ async def _up(folder: Path | None, people: int, seats: int) -> None:
                 cache=checkout / ".sandbox" / "cache",
                 options=SandboxOptions(seats=seats, people=people),
             ) as sandbox:
-                sandbox.write_configuration()
+                console = {"listen": _free_address()}
+                sandbox.write_configuration(service=console)
                 facts = home / "sandbox.json"
                 facts.touch(mode=0o600)
                 facts.write_text(sandbox.facts_json(), encoding="utf-8")
-                sys.stdout.write(f"{sandbox.handbook()}\n\n{sandbox.toml()}")
+                sys.stdout.write(f"{sandbox.handbook()}\n\n{sandbox.toml(service=console)}")
                 sys.stdout.flush()
                 sys.stderr.write(
                     f"ready; the configuration is also in {home / 'connector.toml'}. Ctrl-C ends it.\n"

@@ -111,6 +111,10 @@ def register(app: typer.Typer) -> None:
                 _carry_out(scheduling.commands_after_install(job, chosen.value, written))
             what = "watch" if job.timetable is None else f"run {job.timetable}"
             state = "" if job.enabled else " (disabled)"
+            if chosen is System.CRON and job.timetable is None and job.enabled:
+                _say(
+                    "cron starts it with the next boot only: until then, start `ad-connector watch` yourself"
+                )
             typer.echo(f"scheduled: {what}, as {job.user or 'the account of the scheduler'}{state}")
             return 0
 

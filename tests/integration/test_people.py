@@ -36,6 +36,7 @@ def test_an_account_passes_to_a_namesake_by_approve_alone_and_a_saved_plan_does_
     settled.admin.disable("Hedy Lamarr")  # not in the plan: left for the next pass
     done = settled("apply", "plan.json")
     assert done.code == -17
+    assert done.err.splitlines()[-1] == "exit code: -17 (2 of 4 rows are stale)"
     rows = {line.split()[2]: line.split()[0] for line in done.out.splitlines()}
     assert rows == {ADA: "applied", COCO: "stale", GRACE: "stale", ALAN: "applied"}
     members = settled.members()

@@ -92,3 +92,16 @@ def test_it_passes_arguments_and_status_through(set_up: Path) -> None:
     done = _run(checkout, "ad-connector", "a b", "", "*", PYTHONPATH=str(checkout))
     assert (done.returncode, done.stdout) == (241, "['a b', '', '*']\n")
     assert done.stderr == ""
+
+
+def test_a_link_named_ad_connector_is_the_connector(set_up: Path, tmp_path: Path) -> None:
+    package = set_up / "pipeline"
+    package.mkdir()
+    (package / "__main__.py").write_text("import sys; print(sys.argv[1:])\n")
+    link = tmp_path / "ad-connector"
+    link.symlink_to(set_up / "run")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(set_up)}
+    done = subprocess.run(
+        [link, "plan", "--help"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['plan', '--help']\n", "")

@@ -28,8 +28,9 @@ from tests.setup.dialogue import MAIL_ACCOUNT, MAIL_PASSWORD, PATIENCE_SECONDS, 
 
 GUIDE = ROOT / "docs" / "admin-guide.md"
 STEPS = range(1, 9)
-HERE_ALREADY = ("git clone ", "cd ad-connector")
-"""The checkout that the test runs from is the clone; that a fresh one sets itself up is shown by the demo."""
+HERE_ALREADY = ("git clone ", "cd ad-connector", "sudo ln ")
+"""The checkout that the test runs from is the clone; that a fresh one sets itself up is shown by the demo, and that a link is the
+connector by the tests of `run`."""
 
 
 @dataclass(frozen=True)

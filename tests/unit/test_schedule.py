@@ -344,6 +344,13 @@ def test_a_file_of_somebody_else_is_left_alone(folder: Path) -> None:
     assert theirs.read_text() == "theirs"
 
 
+def test_a_watch_under_cron_is_not_said_to_run_before_the_next_boot(folder: Path) -> None:
+    options = ("install", "--system", "cron", "--root", str(folder / "image"))
+    assert "with the next boot only" in schedule(folder, *options, "--watch").output
+    assert "boot" not in schedule(folder, *options, "--watch", "--disabled").output
+    assert "boot" not in schedule(folder, *options, "--at", "02:00").output
+
+
 def test_what_should_be_known_is_said(folder: Path) -> None:
     write(folder, simulation="true", password="env:AD_PASSWORD")
     done = schedule(folder, "show", "--every", "2h", "--system", "systemd", "--user", "root")

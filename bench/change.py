@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -18,13 +17,12 @@ import anyio
 import anyio.to_thread
 
 from bench import made_up
-from bench.directory import PEOPLE_A_GROUP, ROOT, Sample, Traffic
+from bench.directory import PEOPLE_A_GROUP, ROOT, Sample, Traffic, domain_for
 from bench.figure import Figure
 from pipeline.app.clock import SystemClock
 from pipeline.model import Kind, Target
-from sandbox.certificates import Authority
 from sandbox.domain import DomainFacts
-from sandbox.samba import SambaDomain, missing_for_samba
+from sandbox.samba import missing_for_samba
 from sandbox.samba_admin import DomainAdministrator
 from sandbox.team import SeedMember, TeamConfig, TeamSimulator
 from stages.directory.ldap import LdapDirectory
@@ -68,23 +66,12 @@ def _figures(size: int, found: Sample) -> Iterator[Figure]:
 
 
 def _measure(size: int) -> Sample:
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        domain = SambaDomain(
-            folder / "dc",
-            Authority(folder / "ca"),
-            cache=ROOT / ".sandbox" / "cache",
-            store="mdb" if size > 5_000 else "tdb",
-        )
-        domain.start_blocking()
-        try:
-            with domain.administrator() as admin:
-                admin.create_group(SYNC_GROUP)
-                dn = admin.dn(SYNC_GROUP)
-            domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
-            return anyio.run(_beside, domain.facts, folder, size)
-        finally:
-            domain.stop_blocking()
+    with domain_for(size) as (domain, folder):
+        with domain.administrator() as admin:
+            admin.create_group(SYNC_GROUP)
+            dn = admin.dn(SYNC_GROUP)
+        domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
+        return anyio.run(_beside, domain.facts, folder, size)
 
 
 async def _beside(facts: DomainFacts, folder: Path, size: int) -> Sample:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -119,7 +120,9 @@ def _goal(what: str, unit: str, size: int) -> str:
     return ""
 
 
-def _measure(size: int) -> dict[str, float]:
+@contextmanager
+def domain_for(size: int) -> Iterator[tuple[SambaDomain, Path]]:
+    """A domain that runs and is to hold so many people, and a folder beside it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         domain = SambaDomain(
@@ -130,19 +133,24 @@ def _measure(size: int) -> dict[str, float]:
         )
         domain.start_blocking()
         try:
-            with domain.administrator() as admin:
-                admin.create_group(SYNC_GROUP)
-                everybody = admin.create_group("Bench Everybody")
-                admin.add_members(SYNC_GROUP, everybody)
-                dn = admin.dn(everybody)
-            domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
-            reads = _reads(domain.facts, folder, size)
-            count = LOADS if size == SIZES[0] else 1
-            loads = [_child(domain.facts, folder / f"{number}.db", "load") for number in range(count)]
-            polls = _child(domain.facts, folder / "0.db", "poll")
-            numbers = _child(domain.facts, folder / "usn.db", "numbers")
+            yield domain, folder
         finally:
             domain.stop_blocking()
+
+
+def _measure(size: int) -> dict[str, float]:
+    with domain_for(size) as (domain, folder):
+        with domain.administrator() as admin:
+            admin.create_group(SYNC_GROUP)
+            everybody = admin.create_group("Bench Everybody")
+            admin.add_members(SYNC_GROUP, everybody)
+            dn = admin.dn(everybody)
+        domain.load_people_blocking(size, group=dn, groups=size // PEOPLE_A_GROUP)
+        reads = _reads(domain.facts, folder, size)
+        count = LOADS if size == SIZES[0] else 1
+        loads = [_child(domain.facts, folder / f"{number}.db", "load") for number in range(count)]
+        polls = _child(domain.facts, folder / "0.db", "poll")
+        numbers = _child(domain.facts, folder / "usn.db", "numbers")
     for sample in loads:
         if sample.pop("people") != size:
             raise AssertionError(f"the first load found other than {size} people")

@@ -84,8 +84,8 @@ class Members:
         """Remembers what Dropbox told."""
         await self._write(_stored(member) for member in members)
 
-    async def save_listed(self, members: Sequence[Member]) -> None:
-        """As `save`, of a page of a full listing. It repeats what is known: rewriting that would cost more than everything else."""
+    async def save_differing(self, members: Sequence[Member]) -> None:
+        """As `save`, of members who are mostly known as they are: rewriting a whole listing would cost more than everything else."""
         known = {
             row[0]: tuple(row) for row in await self._select("member_id", (one.member_id for one in members))
         }

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
                 _show(found.persons, text_of, as_json=as_json)
             elif found.strangers:
                 _show(found.strangers, text_of_stranger, as_json=as_json)
-            elif await _is_group(settings, person):
+            elif found.is_group:
                 raise WrongArgument(
                     "explain", f"{person!r} is a group", f"ad-connector explain --group {shlex.quote(person)}"
                 )
@@ -69,15 +69,6 @@ def register(app: typer.Typer) -> None:
             return 0
 
         execute(context, body)
-
-
-async def _is_group(settings: Settings, text: str) -> bool:
-    journal = await Journal.open(settings.journal.path, read_only=True)
-    try:
-        async with journal.reading():
-            return bool(await journal.mirror.find_groups(text))
-    finally:
-        await journal.close()
 
 
 async def _groups(settings: Settings, text: str) -> list[Json]:

@@ -14,13 +14,12 @@ from config.settings import Settings
 from pipeline import control
 from pipeline.app.overview import status_of
 from pipeline.app.tables import status_table
+from pipeline.cli.approve import PATIENCE_SECONDS
 from pipeline.cli.session import execute
 from pipeline.errors import WrongArgument
 from state import lock
 from state.database import Database
 from state.journal import Journal
-
-_PATIENCE_SECONDS = 30.0
 
 
 def register(app: typer.Typer) -> None:
@@ -68,5 +67,5 @@ async def _address_of_console(path: Path) -> str:
             f"no watch is running on {path}",
             "start it with `ad-connector watch`, or its service; it serves the console",
         )
-    reply = await control.ask(holder.control, {"command": "console"}, _PATIENCE_SECONDS)
+    reply = await control.ask(holder.control, {"command": "console"}, PATIENCE_SECONDS)
     return str(reply["address"])

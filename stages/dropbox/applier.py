@@ -80,9 +80,9 @@ class Applier:
             ]
         # The try that is in doubt is counted on disk already: as in a living process, only earlier ones count here.
         left = [replace(action, attempts=max(0, action.attempts - 1)) for action in left]
-        looked = await self._look(left, report)
         if not left:
             return 0
+        looked = await self._look(left, report)
         async with self._journal.transaction():
             again = [
                 action

@@ -42,7 +42,7 @@ class Reconciler:
         async with one_ahead(self._team.list_members()) as pages:
             async for page in pages:
                 async with self._journal.transaction():
-                    await self._journal.members.save_listed(page)
+                    await self._journal.members.save_differing(page)
                 # A page that is told again adds to them; it never takes anybody away.
                 in_question |= await find_in_question(nesting, page)
                 told.update(member.member_id for member in page)

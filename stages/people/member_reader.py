@@ -67,10 +67,8 @@ class MemberReader:
             found += await self._team.get_members(member_ids=doubtful)
             ids = {member.member_id for member in found}
         async with self._journal.transaction():
-            known = await self._journal.members.by_id(ids)
+            await self._journal.members.save_differing(found)
             await self._journal.members.forget(stale - ids)
-            # Mostly they are as the last write left them: what is known is not written again.
-            await self._journal.members.save([one for one in found if known.get(one.member_id) != one])
         missing_links = [guid for guid, link in links.items() if link.member_id not in ids]
         if missing_links:
             await self._search_again(nodes, missing_links)

@@ -39,10 +39,10 @@ async def test_a_listing_writes_what_differs_and_nothing_else(journal: Journal) 
     statements: list[str] = []
     await journal.database._connection.set_trace_callback(statements.append)
     async with journal.transaction():
-        await journal.members.save_listed(known)
+        await journal.members.save_differing(known)
     assert not any(one.startswith("INSERT") for one in statements)
     async with journal.transaction():
-        await journal.members.save_listed([known[0], other, member("c")])
+        await journal.members.save_differing([known[0], other, member("c")])
     assert sum(one.startswith("INSERT") for one in statements) == 2
     async with journal.reading():
         assert await journal.members.all() == [known[0], other, member("c")]

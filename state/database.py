@@ -78,8 +78,12 @@ class Database:
         self._identity = identity_of(self.path)
 
     @classmethod
-    async def open(cls, path: Path | str, *, read_only: bool = False) -> Database:
-        """Opens (and creates, and migrates) the journal. JournalError, RightsError."""
+    async def open(cls, path: Path | str, *, read_only: bool = False, is_for_copy: bool = False) -> Database:
+        """Opens (and creates, and migrates) the journal. JournalError, RightsError.
+
+        `is_for_copy`: only to be read, and all that is done is `vacuum_into`; an older schema does not matter then.
+        """
+        read_only = read_only or is_for_copy
         text = str(path)
         if text != IN_MEMORY:
             prepare_file(Path(text), read_only=read_only)
@@ -94,14 +98,14 @@ class Database:
         database = cls(text, connection, read_only=read_only)
         try:
             with journal_errors("open the journal", text):
-                await database._prepare()
+                await database._prepare(is_for_copy=is_for_copy)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.close()
             raise
         return database
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, *, is_for_copy: bool) -> None:
         self._connection.row_factory = sqlite3.Row
         await self._connection.execute("PRAGMA busy_timeout = 5000")
         version = await self._pragma("user_version")
@@ -119,7 +123,7 @@ class Database:
                 "open the journal", f"{self.path} is not a journal of this program", "name another path"
             )
         if self.read_only:
-            if version < newest:
+            if version < newest and not is_for_copy:
                 raise JournalError(
                     "open the journal",
                     f"{self.path} has the older schema {version}",

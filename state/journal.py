@@ -38,8 +38,9 @@ class Journal:
         self.alerts = Alerts(database)
 
     @classmethod
-    async def open(cls, path: Path | str, *, read_only: bool = False) -> Journal:
-        return cls(await Database.open(path, read_only=read_only))
+    async def open(cls, path: Path | str, *, read_only: bool = False, is_for_copy: bool = False) -> Journal:
+        """As `Database.open`."""
+        return cls(await Database.open(path, read_only=read_only, is_for_copy=is_for_copy))
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         return self.database.transaction()

@@ -108,10 +108,13 @@ async def simulate(
 
 
 async def _copy(source: Path, target: Path) -> None:
-    """A consistent copy, also beside a running owner. A journal that does not exist yet is an empty one."""
+    """A consistent copy, also beside a running owner. A journal that does not exist yet is an empty one.
+
+    One of an older schema is upgraded in the copy: whoever only simulates has no pass that would do it.
+    """
     if not source.exists():
         return
-    journal = await Journal.open(source, read_only=True)
+    journal = await Journal.open(source, is_for_copy=True)
     try:
         await journal.copy_to(target)
     finally:

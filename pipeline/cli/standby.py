@@ -36,7 +36,8 @@ def register(journal_app: typer.Typer) -> None:
         """A consistent copy, also beside a running watch. With --incremental, cheap enough for every minute."""
 
         async def body(settings: Settings) -> int:
-            journal = await Journal.open(settings.journal.path, read_only=True)
+            # A single file may well be what is made before an upgrade of the journal.
+            journal = await Journal.open(settings.journal.path, read_only=True, is_for_copy=not incremental)
             try:
                 if incremental:
                     with bars(Phase.JOURNAL):

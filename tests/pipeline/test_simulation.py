@@ -1,6 +1,8 @@
 """Simulation writes nothing anywhere, and says exactly what a real pass then does. (behaviour.md §9)"""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import pytest
 
 from pipeline.app.selected import plan_digest
 from pipeline.core.exits import ExitCode
+from state.database import migrations
 from state.journal import Journal
 from tests.pipeline.test_crash import busy_world
 from tests.pipeline.world import World
+from tests.state.test_upgrade import made_at
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +99,18 @@ async def test_simulations_before_the_first_pass_leave_no_trace_and_the_first_pa
     summary = await world.run()
     assert summary.full
     assert sorted(world.effects()) == [("invite", "bob@example.test"), ("update", "ann@example.test")]
+
+
+async def test_a_plan_is_made_before_a_pass_has_upgraded_the_journal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.people("ann")
+    earlier = migrations()[-2][0]
+    made_at(world.journal_path, earlier).close()
+    simulated = await world.simulate(monkeypatch)
+    assert simulated.plan["summary"] == {"invite": 1}
+    with closing(sqlite3.connect(world.journal_path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (earlier,)
 
 
 async def test_the_plan_shows_what_the_brake_would_hold(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import JournalError
 from state.database import APPLICATION_ID, migrations
 from state.journal import Journal
 
@@ -17,6 +18,17 @@ ROWS = 3
 DROPPED = {"member": {"sweep"}}
 """Columns that held nothing beyond the run of one full listing."""
 VALUES = {"INTEGER": lambda name, number: number, "BLOB": lambda name, number: bytes([0, 255, number])}
+
+
+def made_at(path: Path, version: int) -> sqlite3.Connection:
+    """An empty journal as an earlier version of the program made it."""
+    connection = sqlite3.connect(path)
+    for number, script in migrations():
+        if number <= version:
+            connection.executescript(script)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    return connection
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
@@ -47,12 +59,7 @@ def _rows(connection: sqlite3.Connection, table: str) -> Rows:
 @pytest.mark.parametrize("version", [number for number, _ in migrations()][:-1])
 async def test_an_earlier_journal_keeps_every_row(tmp_path: Path, version: int) -> None:
     path = tmp_path / "journal.db"
-    with closing(sqlite3.connect(path)) as connection:
-        for number, script in migrations():
-            if number <= version:
-                connection.executescript(script)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {version}")
+    with closing(made_at(path, version)) as connection:
         before: dict[str, Rows] = {}
         for table in _tables(connection):
             _fill(connection, table)
@@ -72,3 +79,21 @@ async def test_an_earlier_journal_keeps_every_row(tmp_path: Path, version: int) 
             ], table
             added = {name: value for row in after for name, value in row.items() if name not in rows[0]}
             assert set(added.values()) <= {""}, added
+
+
+async def test_an_earlier_journal_is_copied_as_it_is_and_read_by_nothing_else(tmp_path: Path) -> None:
+    """Whoever only simulates, or makes a backup before the upgrade, has no pass that would upgrade it."""
+    path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
+    version = migrations()[-2][0]
+    with closing(made_at(path, version)) as connection:
+        connection.execute("INSERT INTO meta VALUES ('a', '1')")
+        connection.commit()
+    journal = await Journal.open(path, is_for_copy=True)
+    await journal.copy_to(copy)
+    await journal.close()
+    for file in (path, copy):
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+            assert connection.execute("SELECT * FROM meta").fetchall() == [("a", "1")]
+    with pytest.raises(JournalError, match="older schema"):
+        await Journal.open(path, read_only=True)

@@ -12,7 +12,7 @@ from pipeline.app.group_reversal import GroupReversal, reverse_groups
 from pipeline.core.group_values import DirectoryGroup, GroupContent
 from pipeline.core.nesting import Nesting
 from pipeline.errors import ControlError, WrongArgument
-from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, Profile
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, Profile, Status
 from pipeline.progress import Phase, tell
 from pipeline.records import Pin
 from stages.groups.planner import GroupPlanner
@@ -20,7 +20,6 @@ from stages.people.planner import Planner
 from state.journal import Journal
 
 _REVERSE: dict[ActionKind, ActionKind | None] = {
-    ActionKind.INVITE: ActionKind.REVOKE_INVITE,
     ActionKind.UPDATE: ActionKind.UPDATE,
     ActionKind.SUSPEND: ActionKind.UNSUSPEND,
     ActionKind.UNSUSPEND: ActionKind.SUSPEND,
@@ -31,13 +30,15 @@ _REVERSE: dict[ActionKind, ActionKind | None] = {
 }
 
 _LOST: dict[ActionKind, str] = {
-    ActionKind.INVITE: "the invitation mail was sent; who has joined meanwhile is left as they are",
     ActionKind.SUSPEND: "devices that were wiped stay wiped",
     ActionKind.REMOVE: "devices that were wiped stay wiped; an account can be recovered for 7 days only",
     ActionKind.REVOKE_INVITE: "the invitation can't be brought back; a person in the sync group is invited anew when they change there",
     ActionKind.RESEND_WELCOME: "the mail was sent",
     ActionKind.UPDATE: "the old address may have got a notice",
 }
+
+_JOINED = "has joined meanwhile, and is left as they are"
+_NOTHING_LEFT = "is no longer on the team: nothing is left to revoke"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +59,14 @@ class Reversal:
         return (*self.lost, *self.groups.lost)
 
 
-def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
-    """Pure: the last done action of each person decides what undoes it; the oldest says what to go back to."""
+def reverse(
+    pass_id: int, actions: Sequence[Action], statuses: Mapping[str, Status], now: datetime
+) -> Reversal:
+    """Pure: the last done action of each person decides what undoes it; the oldest says what to go back to.
+
+    `statuses`: of the members of these persons, by GUID, as Dropbox told them last. An invitation is either revoked or,
+    once it was accepted, what can't be undone.
+    """
     reason = f"undo of pass {pass_id}"
     by_person: dict[str, list[Action]] = {}
     for action in actions:
@@ -71,12 +78,8 @@ def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
         updates = [one for one in done if one.kind is ActionKind.UPDATE]
         others = [one for one in done if one.kind is not ActionKind.UPDATE]
         last = others[-1] if others else updates[-1]
-        kind = _REVERSE.get(last.kind)
-        changes = Profile()
-        if kind is ActionKind.UPDATE:
-            changes = _old_values(updates)
-            if changes == Profile():
-                kind = None
+        changes = _old_values(updates) if last.kind is ActionKind.UPDATE else Profile()
+        kind, cannot = _way_back(last.kind, changes, statuses.get(guid, Status.INVITED))
         pins.append(Pin(guid=guid, kind=kind, changes=changes, reason=reason, at=now))
         rows.append(
             {
@@ -84,16 +87,25 @@ def reverse(pass_id: int, actions: Sequence[Action], now: datetime) -> Reversal:
                 "email": last.email,
                 "done": last.kind.value,
                 "undo": kind.value if kind else "nothing",
-                "cannot": ""
-                if last.kind is ActionKind.UPDATE and not changes.email
-                else _LOST.get(last.kind, ""),
+                "cannot": cannot,
             }
         )
         if others and updates:
             lost.append(f"{last.email}: the new names and e-mail of the same pass stay")
-        if last.kind in _LOST and (last.kind is not ActionKind.UPDATE or changes.email):
-            lost.append(f"{last.email}: {_LOST[last.kind]}")
+        if cannot:
+            lost.append(f"{last.email}: {cannot}")
     return Reversal(pins=tuple(pins), rows=tuple(rows), lost=tuple(lost))
+
+
+def _way_back(done: ActionKind, changes: Profile, present: Status) -> tuple[ActionKind | None, str]:
+    """What undoes an action, None where nothing does, and what of it can't be undone."""
+    if done is ActionKind.INVITE and present is Status.INVITED:
+        return ActionKind.REVOKE_INVITE, ""
+    if done is ActionKind.INVITE:
+        return None, _NOTHING_LEFT if present is Status.REMOVED else _JOINED
+    if done is ActionKind.UPDATE and not changes.email:
+        return (None if changes == Profile() else done), ""
+    return _REVERSE.get(done), _LOST.get(done, "")
 
 
 def _old_values(updates: Sequence[Action]) -> Profile:
@@ -121,7 +133,9 @@ async def plan_undo(journal: Journal, pass_id: int, now: datetime) -> Reversal:
             "see `ad-connector journal show` for passes",
         )
     about_groups = [one for one in done if one.group_guid]
-    reversal = reverse(pass_id, [one for one in done if not one.group_guid], now)
+    about_people = [one for one in done if not one.group_guid]
+    statuses = await _present_statuses(journal, {one.guid for one in about_people})
+    reversal = reverse(pass_id, about_people, statuses, now)
     lost = [f"{_kept(line)}; {_GIVE_BACK}" for line in moved]
     reversal = replace(reversal, lost=(*lost, *reversal.lost))
     if not about_groups:
@@ -135,6 +149,16 @@ _GIVE_BACK = "to give it back, put the earlier person into the sync group with t
 
 def _kept(line: Json) -> str:
     return f"{line['email']}: the account passed from {line['detail']['who']} to another person by an approval, and stays there"
+
+
+async def _present_statuses(journal: Journal, guids: Collection[str]) -> dict[str, Status]:
+    """Of the members that belong to these persons now."""
+    async with journal.reading():
+        links = await journal.links.of(guids)
+        members = await journal.members.by_id(link.member_id for link in links.values())
+    return {
+        guid: members[link.member_id].status for guid, link in links.items() if link.member_id in members
+    }
 
 
 async def _present_groups(journal: Journal, guids: Collection[str]) -> dict[str, DirectoryGroup]:

@@ -192,7 +192,10 @@ def _exists(file: Path) -> bool:
 def _read(document: _Document, file: Path) -> None:
     try:
         if not file.is_file():
-            raise ConfigurationError(document.operation, f"{file} is not a file", "name the file itself")
+            kind = "a directory, not a file" if file.is_dir() else "not a file"
+            raise ConfigurationError(
+                document.operation, f"it is {kind}", "name the file itself, with its name"
+            )
         with file.open("rb") as source:
             document.status = os.fstat(source.fileno())
             content = source.read(_MAX_BYTES + 1)

@@ -11,6 +11,10 @@ from pathlib import Path
 from pipeline.errors import JournalError, RightsError
 
 IN_MEMORY = ":memory:"
+HOW_TO_BEGIN = (
+    "`ad-connector run --simulate` is a first pass that writes nothing to Dropbox; if there were passes already, "
+    "check journal.path"
+)
 
 
 @contextmanager
@@ -52,7 +56,9 @@ def prepare_file(path: Path, *, read_only: bool) -> None:
     if path.exists():
         return
     if read_only:
-        raise JournalError("open the journal", f"{path} does not exist yet", "run a pass first")
+        raise JournalError(
+            "open the journal", f"{path} does not exist: no pass has run on it yet", HOW_TO_BEGIN
+        )
     try:
         path.touch(mode=0o600)
     except OSError as error:

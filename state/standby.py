@@ -92,7 +92,12 @@ async def restore(source: Path, target: Path, now: datetime, host: str) -> Json:
         draft.touch(mode=0o600)
         shutil.copyfile(base, draft)
     except OSError as error:
-        raise JournalError(_TAKE, f"{error.filename}: {error.strerror}") from error
+        _remove(draft)
+        raise JournalError(
+            _TAKE,
+            f"{error.filename}: {error.strerror}",
+            "look at the copy, and at the journal's folder and disk",
+        ) from error
     try:
         journal = await Journal.open(draft)
         try:

@@ -156,9 +156,7 @@ async def _present_statuses(journal: Journal, guids: Collection[str]) -> dict[st
     async with journal.reading():
         links = await journal.links.of(guids)
         members = await journal.members.by_id(link.member_id for link in links.values())
-    return {
-        guid: members[link.member_id].status for guid, link in links.items() if link.member_id in members
-    }
+    return {guid: members[link.member_id].status for guid, link in links.items() if link.member_id in members}
 
 
 async def _present_groups(journal: Journal, guids: Collection[str]) -> dict[str, DirectoryGroup]:

@@ -76,7 +76,8 @@ def read_plan(path: Path) -> list[PlanRow]:
     try:
         return parse_plan(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"read the plan {path}", str(error), _HOW_TO_MAKE) from error
+        why = error.strerror if isinstance(error, OSError) else "not a text in UTF-8"
+        raise ConfigurationError(f"read the plan {path}", str(why), _HOW_TO_MAKE) from error
 
 
 def parse_plan(text: str, name: str) -> list[PlanRow]:

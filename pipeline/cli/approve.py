@@ -11,7 +11,7 @@ import typer
 from config.settings import Settings
 from pipeline import control
 from pipeline.cli.session import execute
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, WrongArgument
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from state import lock
@@ -97,8 +97,16 @@ async def asked(settings: Settings, request: Json, alone: Callable[[Journal], Aw
     holder = lock.owner(settings.journal.path)
     if holder is not None and holder.control:
         return await control.ask(holder.control, request, PATIENCE_SECONDS)
-    with lock.acquire(settings.journal.path, str(request["command"])):
-        journal = await Journal.open(settings.journal.path)
+    path = settings.journal.path
+    if not path.exists():
+        # To make one would only say later that it knows nothing.
+        raise WrongArgument(
+            str(request["command"]),
+            f"no pass has run on {path} yet",
+            "it is about what passes have left there",
+        )
+    with lock.acquire(path, str(request["command"])):
+        journal = await Journal.open(path)
         try:
             return await alone(journal)
         finally:

@@ -16,6 +16,7 @@ from pipeline.app import passes
 from pipeline.app.renderings import plan_csv, plan_html
 from pipeline.app.tables import plan_table
 from pipeline.cli.bars import bars
+from pipeline.cli.files import fault_to_write
 from pipeline.cli.session import complain, execute
 from pipeline.errors import RightsError
 from pipeline.model import Json
@@ -34,7 +35,9 @@ def register(app: typer.Typer) -> None:
     def plan(
         context: typer.Context,
         form: Annotated[Format, typer.Option("--format", help="table, json, csv or html")] = Format.TABLE,
-        out: Annotated[Path | None, typer.Option("--out", help="write it to this file")] = None,
+        out: Annotated[
+            Path | None, typer.Option("--out", metavar="FILE", help="write it to this file")
+        ] = None,
         full: Annotated[bool, typer.Option("--full", help="read everything afresh")] = False,
         from_journal: Annotated[
             bool,
@@ -44,6 +47,8 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Reads both sides and prints what a pass would do, by person and reason. Writes nothing to Dropbox."""
+        if out is not None and (fault := fault_to_write(out)):
+            raise typer.BadParameter(fault)
 
         async def body(settings: Settings) -> int:
             with bars(Phase.DIRECTORY):

@@ -16,6 +16,7 @@ from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.renderings import who
 from pipeline.cli.approve import asked, refuse_simulation
 from pipeline.cli.bars import bars
+from pipeline.cli.files import fault_to_read
 from pipeline.cli.run import owned_pass
 from pipeline.cli.session import execute
 from pipeline.core.exits import ExitCode
@@ -33,13 +34,11 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector apply plan.json")
     def apply(
         context: typer.Context,
-        plan: Annotated[Path, typer.Argument(help="what `plan --format json` wrote")],
+        plan: Annotated[Path, typer.Argument(metavar="PLAN", help="what `plan --format json` wrote")],
     ) -> None:
         """Carries out exactly that saved plan; each row only if what it was based on still holds."""
-        if not plan.is_file():
-            raise typer.BadParameter(
-                f"{plan}: there is no such file; `plan --format json --out FILE` writes one"
-            )
+        if fault := fault_to_read(plan):
+            raise typer.BadParameter(f"{fault}; `plan --format json --out FILE` writes one")
 
         async def body(settings: Settings) -> int:
             refuse_simulation(settings, "apply a plan")

@@ -34,6 +34,10 @@ def register(journal_app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """A consistent copy, also beside a running watch. With --incremental, cheap enough for every minute."""
+        if not incremental and target.is_dir():
+            raise typer.BadParameter(f"{target} is a directory; name a new file, or say --incremental")
+        if incremental and target.exists() and not target.is_dir():
+            raise typer.BadParameter(f"{target} is a file; --incremental fills a folder")
 
         async def body(settings: Settings) -> int:
             # A single file may well be what is made before an upgrade of the journal.
@@ -63,7 +67,10 @@ def register(journal_app: typer.Typer) -> None:
     def restore_command(
         context: typer.Context,
         source: Annotated[
-            Path, typer.Argument(help="a file of `journal backup`, or the folder of --incremental")
+            Path,
+            typer.Argument(
+                metavar="SOURCE", help="a file of `journal backup`, or the folder of --incremental"
+            ),
         ],
         primary: Annotated[
             str,
@@ -75,6 +82,8 @@ def register(journal_app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Makes the journal of a copy: after a loss, or to take over on a second host. Never over an existing journal."""
+        if not source.exists():
+            raise typer.BadParameter(f"{source}: there is no such file or folder; `journal backup` makes one")
 
         async def body(settings: Settings) -> int:
             now, path = datetime.now(UTC), settings.journal.path

@@ -11,6 +11,7 @@ import typer
 
 from config.settings import Settings
 from pipeline.cli.bars import bars
+from pipeline.cli.files import fault_to_read
 from pipeline.cli.session import execute
 from pipeline.core.pseudonyms import Pseudonyms, words_of
 from pipeline.errors import JournalError
@@ -23,9 +24,11 @@ def register(journal_app: typer.Typer) -> None:
     @journal_app.command("import", epilog="Example: ad-connector journal import journal.jsonl")
     def import_command(
         context: typer.Context,
-        file: Annotated[Path, typer.Argument(help="what `journal export --whole` wrote")],
+        file: Annotated[Path, typer.Argument(metavar="FILE", help="what `journal export --whole` wrote")],
     ) -> None:
         """Makes a new journal of an exported one: for explain, replay and plan. Never beside an existing journal."""
+        if fault := fault_to_read(file):
+            raise typer.BadParameter(f"{fault}; `journal export --whole` prints one")
 
         async def body(settings: Settings) -> int:
             path = settings.journal.path
@@ -37,8 +40,9 @@ def register(journal_app: typer.Typer) -> None:
                 ):
                     header = await portable.import_whole(lines, path)
             except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "not a text in UTF-8"
                 raise JournalError(
-                    "import a journal", f"{file}: {error}", "name a file that `journal export --whole` wrote"
+                    "import a journal", f"{file}: {why}", "name a file that `journal export --whole` wrote"
                 ) from error
             names = "with pseudonyms" if header["pseudonyms"] else "as it was"
             typer.echo(f"imported to {path}, {names}, up to line {header['last_seq']}")

@@ -19,11 +19,13 @@ import anyio
 from pipeline.errors import DropboxSetupError
 from pipeline.ports import Clock
 from stages.dropbox.options import DropboxOptions
+from stages.dropbox.refusal import LONGEST_RETRY_SECONDS
 from stages.dropbox.transport import NeverLeft, NoReply, RawReply, Transport
 from stages.dropbox.wire import json_or_none
 
 EARLY_SECONDS = 300.0  # refreshed so long before its end, as the vendor's SDK does
 SHORTEST_LIFE_SECONDS = 30.0
+LONGEST_LIFE_SECONDS = 86_400.0 * 365
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 -- a path, not a secret
 NEEDED_SCOPES = ("team_info.read", "members.read", "members.write", "members.delete", "events.read")
 GROUP_SCOPES = ("groups.read", "groups.write")
@@ -185,7 +187,9 @@ class TokenSource:
 
 def _life_seconds(reply: Mapping[str, Any]) -> float:
     value = reply.get("expires_in")
-    return float(value) if isinstance(value, int | float) and value > 0 else 14400.0
+    return (
+        float(min(value, LONGEST_LIFE_SECONDS)) if isinstance(value, int | float) and value > 0 else 14400.0
+    )
 
 
 async def _ask(transport: Transport, form: Mapping[str, str], operation: str) -> dict[str, Any]:
@@ -216,7 +220,7 @@ async def _ask(transport: Transport, form: Mapping[str, str], operation: str) ->
 
 def _retry_after(reply: RawReply) -> float | None:
     value = reply.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    return min(float(value), LONGEST_RETRY_SECONDS) if value.isascii() and value.isdigit() else None
 
 
 def _refusal_hint(word: str) -> str:

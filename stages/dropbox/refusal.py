@@ -5,6 +5,7 @@ What a tag of a route (409) means for a person stands in `classify`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ BAD_REQUEST = "bad_request"
 
 DEFAULT_RETRY_SECONDS_JSON = 1.0  # auth.stone, RateLimitError.retry_after
 DEFAULT_RETRY_SECONDS_TEXT = 5.0  # what the vendor's SDK takes when nothing is said
+LONGEST_RETRY_SECONDS = (
+    3600.0  # whoever asks for more is asked again once an hour: one slip must not end the sync for years
+)
 
 _AUTHORIZE = "run `ad-connector authorize`"
 _ACCESS_HINTS = {
@@ -81,26 +85,28 @@ def _bad_request(text: str) -> tuple[str, str]:
 def retry_after_seconds(headers: Mapping[str, str], raw: bytes, now: datetime) -> float:
     """How long a 429 keeps us out. Header and body may both speak, or neither: the longer one is believed."""
     body = ErrorBody(raw)
-    said = [
-        seconds for seconds in (header_seconds(headers, now), body.retry_after_seconds) if seconds is not None
-    ]
-    if said:
-        return max(0.0, *said)
+    in_body = body.retry_after_seconds
+    asked = (header_seconds(headers, now), None if in_body is None else _bounded(in_body))
+    if said := [seconds for seconds in asked if seconds is not None]:
+        return max(said)
     return DEFAULT_RETRY_SECONDS_JSON if body.payload is not None else DEFAULT_RETRY_SECONDS_TEXT
 
 
 def header_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Retry-After in either form of RFC 9110, section 10.2.3; None where absent or unreadable."""
+    """Retry-After in either form of RFC 9110, section 10.2.3, up to LONGEST_RETRY_SECONDS; None where absent or unreadable."""
     value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
-        return max(0.0, float(value))
+        return _bounded(float(value))
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return _bounded((moment - now).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+
+
+def _bounded(seconds: float) -> float | None:
+    """None for what is no number (NaN)."""
+    return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_RETRY_SECONDS)

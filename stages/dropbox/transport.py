@@ -17,6 +17,7 @@ from stages.dropbox.options import DropboxOptions
 
 CONNECT_SECONDS = 20.0
 LARGE_BODY_BYTES = 1_000_000
+MOST_REPLY_BYTES = 64 * 1024 * 1024  # unpacked; a page of a thousand members has two
 CUT_HANDSHAKES_ARE_TLS = 3  # in a row; fewer may be an overloaded server
 TLS_NEEDED = "TLS 1.2 needed"
 
@@ -57,7 +58,7 @@ class Transport:
             data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
             async with session.post(url, data=data, headers=headers, allow_redirects=False) as response:
                 self._handshakes_cut = 0
-                raw = await response.read()
+                raw = await _read(response)
                 return RawReply(status=response.status, headers=dict(_lowered(response.headers)), body=raw)
         except aiohttp.ClientConnectorCertificateError as error:
             raise DropboxSetupError(
@@ -139,6 +140,16 @@ class Transport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body. NoReply for one that would not end: packed, little may become very much."""
+    pieces = bytearray()
+    async for piece in response.content.iter_any():
+        pieces += piece
+        if len(pieces) > MOST_REPLY_BYTES:
+            raise NoReply(f"the reply is longer than {MOST_REPLY_BYTES} bytes")
+    return bytes(pieces)
 
 
 def _lowered(headers: Mapping[str, str]) -> Mapping[str, str]:

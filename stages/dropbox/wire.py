@@ -7,6 +7,7 @@ common.stone and team_common.stone.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import (
@@ -52,9 +53,9 @@ def moment(value: Any) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # no number of years is left on the other side of an offset
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 Text = Annotated[str, BeforeValidator(_text_or_empty)]
@@ -228,7 +229,7 @@ def json_or_none(raw: bytes) -> Any:
     """The parsed body; None for an empty or unreadable one."""
     try:
         return json.loads(raw) if raw else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -244,7 +245,7 @@ class ErrorBody:
             error = body.get("error")
             if isinstance(error, dict):
                 self.payload = error
-            self.tag = tag_of(error)
+            self.tag = tag_of(error)[:LONGEST_ERROR_TEXT]
             summary = body.get("error_summary")
             message = body.get("user_message")
             self.text = self.tag or (summary if isinstance(summary, str) else "")
@@ -258,7 +259,12 @@ class ErrorBody:
     def retry_after_seconds(self) -> float | None:
         """`error.retry_after` of a 429 body, where it has one."""
         value = (self.payload or {}).get("retry_after")
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
 
 
 # --- what goes out -------------------------------------------------------------------------------------

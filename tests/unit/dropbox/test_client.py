@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -100,6 +101,52 @@ async def test_a_very_long_retry_after_is_not_waited_for(dropbox, client, make_t
     assert isinstance(answer, NotSent)
     assert answer.retry_after == pytest.approx(3600)
     assert len(dropbox.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "inf"),
+        (b"", "1e308"),
+        (b"", "99999999999999"),
+        (b"", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        (b'{"error": {"retry_after": 1e400}}', ""),
+        (b'{"error": {"retry_after": 1' + 400 * b"0" + b"}}", ""),
+    ],
+)
+async def test_nobody_stops_for_longer_than_an_hour_whatever_is_asked(dropbox, client, clock, body, said):
+    dropbox.on(routes.SUSPEND, (429, body, {"Retry-After": said}), (200, None))
+    answer = await client.call(routes.SUSPEND, {}, is_write=True)
+    assert isinstance(answer, NotSent)
+    assert answer.retry_after == pytest.approx(3600)
+    clock.seconds += 3600
+    assert isinstance(await client.call(routes.SUSPEND, {}, is_write=True), Reply)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["nan", "-5", "soon", "\u00b3", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Fri, 31 Feb 2027 00:00:00 GMT"],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_retry_after_that_says_nothing_is_none(dropbox, client, clock, said, status):
+    dropbox.on(routes.GET_INFO, (status, b"", {"Retry-After": said}), (200, TEAM))
+    assert isinstance(await client.call(routes.GET_INFO, None, is_write=False), Reply)
+    assert clock.seconds < 60
+
+
+NESTED = 100_000 * b"["
+
+
+@pytest.mark.parametrize("status", [200, 400, 409, 429, 500])
+async def test_a_reply_without_end_is_a_lost_or_refused_one_and_no_more(
+    dropbox, make_team, monkeypatch, status
+):
+    monkeypatch.setattr("stages.dropbox.transport.MOST_REPLY_BYTES", 1_000_000)
+    packed = {"Content-Encoding": "gzip"}
+    for body, headers in ((NESTED, {}), (gzip.compress(5_000_000 * b" "), packed), (b"no gzip", packed)):
+        dropbox.on(routes.SUSPEND, (status, body, headers))
+        outcome = await make_team().suspend("dbmid:1", wipe_data=True)
+        assert outcome.verdict in {Verdict.UNKNOWN, Verdict.FAILED, Verdict.RETRY}
 
 
 @pytest.mark.parametrize(

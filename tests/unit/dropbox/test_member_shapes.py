@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.model import Member, Status
-from stages.dropbox.wire import UnreadableReply, member_from, members_from
+from stages.dropbox.wire import UnreadableReply, member_from, members_from, moment
 
 BARE: dict[str, Any] = {"team_member_id": "dbmid:1", "status": {".tag": "active"}}
 BARE_MEMBER = Member(member_id="dbmid:1", status=Status.ACTIVE, email="")
@@ -75,3 +75,10 @@ def test_one_member_that_cannot_be_read_spoils_the_page_and_its_values_are_not_t
     with pytest.raises(UnreadableReply) as caught:
         members_from([{"profile": BARE}, item])
     assert str(caught.value) == f"unexpected shape: {where}"
+
+
+@pytest.mark.parametrize(
+    "told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2026-02-31T00:00:00Z"]
+)
+def test_a_moment_that_no_calendar_has_is_absent(told: str) -> None:
+    assert moment(told) is None

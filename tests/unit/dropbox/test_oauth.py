@@ -133,7 +133,17 @@ async def test_a_refused_refresh_is_minus_13_and_keeps_the_secrets_to_itself(dro
         assert secret not in str(info.value) + repr(info.value)
 
 
-@pytest.mark.parametrize("trouble", [(500, b""), (429, b"", {"Retry-After": "2"}), "drop"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        (500, b""),
+        (429, b"", {"Retry-After": "2"}),
+        (429, b"", {"Retry-After": "\u00b2"}),
+        (503, b"", {"Retry-After": "Mon, 23 Nov 2026 09:00:02 GMT"}),
+        (200, 100_000 * b"["),
+        "drop",
+    ],
+)
 async def test_trouble_at_the_token_endpoint_is_no_refusal(dropbox, make_team, trouble):
     dropbox.on(TOKEN_ROUTE, trouble, _granted())
     dropbox.on(routes.GET_INFO, (200, TEAM))

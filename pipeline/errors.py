@@ -96,7 +96,9 @@ class DropboxSetupError(ConnectorError):
 
 class TeamInfoError(ConnectorError):
     exit_code = -14
-    default_hint = "run `ad-connector authorize`; check that the authorising admin is still active; see the Dropbox status page"
+    default_hint = (
+        "see the Dropbox status page; then `ad-connector authorize`, as a team admin who is still active"
+    )
 
 
 class TeamReadError(ConnectorError):

@@ -52,7 +52,7 @@ async def overview_of(journal: Journal, reading: Reading, now: datetime) -> Json
         if kind_of(one.key) != AlertKind.HELD  # shown as what is held
     ]
     last = status["last_pass"]
-    code = _code(last["exit_code"]) if last else None
+    code = {**_code(last["exit_code"]), "remedy": last["remedy"]} if last else None
     return {
         "at": stamp(now),
         "troubles": list(reading.troubles),

@@ -7,6 +7,7 @@ import anyio
 from pipeline.app.pace_memory import remember_pace
 from pipeline.app.parts import Parts
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
+from pipeline.core.exits import remedy_of
 from pipeline.core.plan import NoteKind
 from pipeline.journal_port import Journal
 from pipeline.log import Event, exit_line, in_pass, logger
@@ -41,7 +42,8 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
                 with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
                     await parts.notifier.send_due()
         if code:
-            logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=code.remedy)
+            remedy = remedy_of(code, state.ended_by.hint if state.ended_by else "")
+            logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=remedy)
         exit_line(int(code))
     return PassSummary(
         id=state.id,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.model import Action, Json, State
+from pipeline.core.alerting import AlertKind
+from pipeline.core.exits import ExitCode
+from pipeline.model import Action, Json, PassRecord, State
 from state.database import stamp
 from state.journal import Journal
 
@@ -35,6 +37,22 @@ def lag_of(actions: Sequence[Action]) -> Json:
     return result
 
 
+async def end_of(journal: Journal, last: PassRecord) -> tuple[str, str]:
+    """What ended a pass, and what to do about it; of the newest pass, as its alert says it. Within `reading()`.
+
+    "" for the cause where the journal does not know it: of simulated passes, and where other alerts tell it.
+    """
+    code = ExitCode(last.exit_code or 0)
+    if not last.simulated:
+        for one in await journal.alerts.known():
+            is_this = one.alert.key == AlertKind.EXIT_CODE and one.alert.title.endswith(
+                f"(exit code {int(code)})"
+            )
+            if is_this and one.is_open:
+                return "; ".join(one.alert.lines), one.alert.remedy
+    return "", code.remedy
+
+
 async def status_of(journal: Journal, now: datetime) -> Json:
     """The shape of `status --json` (interface.md §4)."""
     async with journal.reading():
@@ -51,6 +69,7 @@ async def status_of(journal: Journal, now: datetime) -> Json:
         counts[State.HELD.value] = counts.get(State.HELD.value, 0) + len(claims)
         newest = await journal.outbox.newest_done(LAG_SAMPLE)
         next_due = await journal.outbox.next_due()
+        cause, remedy = await end_of(journal, last) if last is not None else ("", "")
         return {
             "managed": await journal.links.count_managed(),
             "by_status": await journal.members.count_by_status(),
@@ -67,6 +86,8 @@ async def status_of(journal: Journal, now: datetime) -> Json:
                 "exit_code": last.exit_code,
                 "simulated": last.simulated,
                 "actions": last.actions,
+                "cause": cause,
+                "remedy": remedy,
             },
             "checkpoint": None
             if checkpoint is None

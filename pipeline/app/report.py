@@ -11,7 +11,7 @@ from pipeline.core.alerting import AlertKind, fingerprint_of
 from pipeline.core.brake import HeldSet
 from pipeline.core.causes import Failure
 from pipeline.core.causes import Subject as Concerned
-from pipeline.core.exits import ExitCode, final_code
+from pipeline.core.exits import ExitCode, final_code, remedy_of
 from pipeline.core.plan import Note, NoteKind
 from pipeline.errors import ConnectorError, ControlError
 from pipeline.model import Action, Alert, Severity
@@ -177,10 +177,16 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
         code,
         operation=error.operation if error else "",
         cause=error.cause if error else "",
-        remedy=error.hint if error else "",
+        remedy=_remedy(code, error),
         standing=alerts,
     )
     return (*alerts, ended) if ended is not None else tuple(alerts)
+
+
+def _remedy(code: ExitCode, error: ConnectorError | None) -> str:
+    if error is None:
+        return ""
+    return remedy_of(code, error.hint) if code is ExitCode.TEAM_INFO else error.hint
 
 
 def _failure(action: Action) -> Failure:

@@ -105,7 +105,8 @@ def status_table(status: Json, console: Console | None = None) -> None:
         )
         code = ExitCode(last["exit_code"])
         if code and code is not ExitCode.BRAKE:  # of the brake a row of its own tells
-            table.add_row("", f"{code.reason}. What to do: {code.remedy}")
+            cause = f" ({_cell(last['cause'])})" if last["cause"] else ""
+            table.add_row("", f"{code.reason}{cause}. What to do: {_cell(last['remedy'])}")
     checkpoint = status["checkpoint"]
     table.add_row(
         "directory",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.alerting import AlertKind, fingerprint_of, kind_of
+from pipeline.core.exits import ExitCode
 from pipeline.model import Alert, Severity
 
 SHOWN_LINES = 40
@@ -39,7 +40,7 @@ _ENDINGS = {
     -14: (
         Severity.CRITICAL,
         "the team info can't be fetched",
-        "run `ad-connector authorize`; check that the authorising admin is still active; see the status page",
+        ExitCode.TEAM_INFO.remedy,
     ),
     -15: (Severity.CRITICAL, "nobody is in scope", "check the sync group; nobody was touched"),
     -16: (Severity.CRITICAL, "the team members can't be fetched", "try again; see the Dropbox status page"),

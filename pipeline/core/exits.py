@@ -63,7 +63,8 @@ _TEXTS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.TEAM_INFO: (
         "the team's info can't be fetched",
-        "run `ad-connector authorize`; check that the admin who authorised is still active; see the Dropbox status page",
+        "where Dropbox can't be reached, see the network of this machine and the Dropbox status page; where it refuses, "
+        "run `ad-connector authorize`, and check that the admin who authorised is still active",
     ),
     ExitCode.SCOPE: (
         "nobody is in scope, or the sync group does not exist",
@@ -90,6 +91,25 @@ _TEXTS: dict[ExitCode, tuple[str, str]] = {
         "free disk space, restore it from a backup, or upgrade the connector; losing the journal loses nothing but history",
     ),
 }
+
+
+_TEAM_INFO_REMEDIES = (
+    ("ad-connector authorize", "run `ad-connector authorize`"),
+    ("still active", "check that the admin who authorised is still active"),
+    ("status page", "see the Dropbox status page"),
+)
+"""The three that behaviour.md §10 wants printed, each with the words by which a hint is known to name it already."""
+
+
+def remedy_of(code: ExitCode, hint: str) -> str:
+    """What to print for a pass that ended like this, where the error that ended it has this hint ("": it has none).
+
+    Of the three remedies for -14 the one that fits the cause comes first: in an outage a new token mends nothing.
+    """
+    if code is not ExitCode.TEAM_INFO or not hint:
+        return code.remedy
+    others = [remedy for words, remedy in _TEAM_INFO_REMEDIES if words not in hint]
+    return f"{hint}; if that is not it: {'; '.join(others)}" if others else hint
 
 
 def final_code(ended_by: ConnectorError | None, *, held: bool, failed: bool) -> ExitCode:

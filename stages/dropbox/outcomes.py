@@ -45,7 +45,7 @@ def unreadable(route: str, text: str, request_id: str) -> Outcome:
 
 
 _OUTAGE = (
-    "it is tried again by itself; see the Dropbox status page, and the network and proxy of this machine"
+    "it is tried again by itself; see the network and proxy of this machine, and the Dropbox status page"
 )
 
 

@@ -33,7 +33,8 @@ _ACCESS_HINTS = {
     "expired_access_token": f"the token has expired: {_AUTHORIZE} for one that renews itself",
     "invalid_access_token": f"the token was revoked or is not Dropbox's: {_AUTHORIZE}",
     "user_suspended": f"the admin who authorised the connector is suspended: {_AUTHORIZE} as another team admin",
-    "route_access_denied": "the app may not call this route: check its permissions in the App Console",
+    "route_access_denied": "the app may not call this route: compare its permissions in the App Console with those that "
+    "`ad-connector check dropbox` finds missing",
     "invalid_account_type": "the team's plan does not include this: a Dropbox team with member management is needed",
     "team_access_denied": "the team's plan or policy does not allow this app: ask Dropbox support",
     "no_permission": f"the admin who authorised the connector lacks the right: {_AUTHORIZE} as a team admin",

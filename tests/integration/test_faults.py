@@ -222,7 +222,12 @@ def test_dropbox_out_of_reach_is_minus_14(broken):
 def test_team_info_that_can_not_be_fetched_is_minus_14(broken, kind):
     broken.configure()
     broken.fault(kind, "team/get_info", count=None)
-    _ends(broken, -14, "status page")
+    done = _ends(broken, -14, "status page", "ad-connector authorize", "still active")
+    last = broken.status()["last_pass"]
+    for said in (done.err, last["remedy"]):
+        is_outage = said.index("status page") < said.index("ad-connector authorize")
+        assert is_outage == (kind != "401"), said
+    assert "team/get_info" in last["cause"]
 
 
 @pytest.mark.parametrize("kind", ["500_before", "html", "400"])

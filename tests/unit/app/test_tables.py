@@ -75,7 +75,8 @@ def shown(**changes: Any) -> str:
 
 def last_pass(code: int) -> dict[str, Any]:
     ended = "2026-11-26T05:10:35.131985Z"
-    return {"id": 7, "simulated": False, "ended": ended, "exit_code": code, "actions": {}}
+    found = {"cause": "bind: no answer" if code else "", "remedy": ExitCode(code).remedy}
+    return {"id": 7, "simulated": False, "ended": ended, "exit_code": code, "actions": {}, **found}
 
 
 @pytest.mark.parametrize(("code", "said"), [(0, "nothing to do"), (int(ExitCode.BRAKE), "nothing sent")])
@@ -86,6 +87,7 @@ def test_a_pass_that_sent_nothing_had_nothing_to_do_only_if_it_ended_well(code: 
 def test_a_pass_that_failed_says_why_and_what_to_do() -> None:
     text = shown(last_pass=last_pass(int(ExitCode.DIRECTORY)))
     assert "can't be reached" in text
+    assert "(bind: no answer)" in text
     assert "`ad-connector check directory`" in text
     assert "What to do" not in shown(last_pass=last_pass(0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import errors
-from pipeline.core.exits import ExitCode, final_code, shell_status
+from pipeline.core.exits import ExitCode, final_code, remedy_of, shell_status
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, WrongArgument
 
 CODES = [0, 2, -1, *range(-10, -21, -1)]
@@ -31,6 +31,23 @@ def test_the_codes_are_those_of_the_page() -> None:
 def test_each_code_prints_its_reason_and_remedy(code: ExitCode) -> None:
     assert code.reason
     assert bool(code.remedy) == (code is not ExitCode.OK)
+
+
+OUTAGE = "see the network and proxy of this machine, and the Dropbox status page"
+REVOKED = "the token was revoked: run `ad-connector authorize`"
+SCOPE = "the token lacks the scope team_info.read: run `ad-connector authorize` again"
+
+
+@pytest.mark.parametrize("hint", ["", OUTAGE, REVOKED, SCOPE])
+def test_all_three_remedies_for_minus_14_are_printed_the_causes_own_first(hint: str) -> None:
+    said = remedy_of(ExitCode.TEAM_INFO, hint)
+    assert said.startswith(hint)
+    for remedy in ("status page", "ad-connector authorize", "still active"):
+        assert said.count(remedy) == 1, said
+
+
+def test_the_other_codes_print_theirs() -> None:
+    assert remedy_of(ExitCode.TEAM_READ, "look there") == ExitCode.TEAM_READ.remedy
 
 
 @pytest.mark.parametrize("error", all_errors())

@@ -295,19 +295,21 @@ async def _pipeline(
         ]
         directory.add_members(group, *guids)
         journal = await Journal.open(folder / "journal.db")
-        assembly = assemble(
-            settings,
-            journal,
-            clock,
-            directory=directory,
-            team=team_of(settings, clock, known_pace=known),
-            mailer=None,
-            simulated=False,
-        )
         try:
-            yield assembly, directory, guids
+            assembly = assemble(
+                settings,
+                journal,
+                clock,
+                directory=directory,
+                team=team_of(settings, clock, known_pace=known),
+                mailer=None,
+                simulated=False,
+            )
+            try:
+                yield assembly, directory, guids
+            finally:
+                await assembly.close()
         finally:
-            await assembly.close()
             await journal.close()
             log.close()
 

@@ -226,13 +226,15 @@ async def connector(folder: Path, directory: Any, team: Any) -> AsyncIterator[tu
         context={"folder": folder, "environ": {"AD_PASSWORD": "not a secret", "DROPBOX": "not used"}},
     )
     journal = await Journal.open(folder / "journal.db")
-    assembly = assemble(
-        settings, journal, SystemClock(), directory=directory, team=team, mailer=None, simulated=False
-    )
-    try:
-        yield assembly, journal
+    try:  # the journal's thread outlives an error, and the process with it, until it is closed
+        assembly = assemble(
+            settings, journal, SystemClock(), directory=directory, team=team, mailer=None, simulated=False
+        )
+        try:
+            yield assembly, journal
+        finally:
+            await assembly.close()
     finally:
-        await assembly.close()
         await journal.close()
         log.close()
 

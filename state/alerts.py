@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from pipeline.core.alerting import Known
 from pipeline.model import Alert, Json, Severity
 from pipeline.records import MailRecord
 from state.database import Database, dump, moment, stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unsent:
+    """A mail not yet delivered, as the journal has it. `due` is a stamp."""
+
+    id: int
+    message_id: str
+    alerts: list[Json]
+    over: list[Json]
+    simulated: bool
+    attempts: int
+    due: str
+
+    @property
+    def causes(self) -> set[str]:
+        """What it alerts of."""
+        return {one["key"] for one in self.alerts}
 
 
 class Alerts:
@@ -60,37 +78,86 @@ class Alerts:
         )
 
     async def queue_mail(
-        self, message_id: str, alerts: Sequence[Alert], over: Sequence[str], now: datetime, *, simulated: bool
+        self,
+        message_id: str,
+        alerts: Sequence[Alert],
+        over: Sequence[Alert],
+        now: datetime,
+        *,
+        simulated: bool,
     ) -> None:
         await self._database.execute(
             "INSERT OR IGNORE INTO mail (message_id, alerts, over, simulated, due) VALUES (?, ?, ?, ?, ?)",
             (
                 message_id,
                 dump([asdict(alert) for alert in alerts]),
-                dump(list(over)),
+                dump([{"key": alert.key, "title": alert.title} for alert in over]),
                 int(simulated),
                 stamp(now),
             ),
         )
 
+    async def withdraw_over(self, causes: Collection[str]) -> None:
+        """Mails not yet delivered no longer say that these causes are over; one that says nothing else is gone."""
+        for mail in await self._unsent():
+            left = [one for one in mail.over if one["key"] not in causes]
+            if len(left) == len(mail.over):
+                continue
+            if left or mail.alerts:
+                await self._database.execute("UPDATE mail SET over = ? WHERE id = ?", (dump(left), mail.id))
+            else:
+                await self._database.execute("DELETE FROM mail WHERE id = ?", (mail.id,))
+
+    async def hasten(self, causes: Collection[str], now: datetime) -> set[str]:
+        """Mails not yet delivered that alert of one of these causes are due now; which causes that are."""
+        found: set[str] = set()
+        for mail in await self._unsent():
+            if about := mail.causes & set(causes):
+                found |= about
+                await self._database.execute(
+                    "UPDATE mail SET due = min(due, ?) WHERE id = ?", (stamp(now), mail.id)
+                )
+        return found
+
     async def due_mails(self, now: datetime) -> list[MailRecord]:
-        rows = await self._database.fetch(
-            "SELECT * FROM mail WHERE sent_at IS NULL AND due <= ? ORDER BY id", (stamp(now),)
-        )
+        """In the order in which they have to be sent; one that says that something is over comes after, or waits for, the alerts of it."""
+        due: list[MailRecord] = []
+        put_off: set[str] = set()  # causes of which an earlier mail alerts whose time has not come
+        for mail in await self._unsent():
+            if mail.due > stamp(now) or not put_off.isdisjoint(one["key"] for one in mail.over):
+                put_off |= mail.causes
+                continue
+            due.append(
+                MailRecord(
+                    id=mail.id,
+                    message_id=mail.message_id,
+                    alerts=tuple(_alert_of(one) for one in mail.alerts),
+                    over=tuple(one["title"] for one in mail.over),
+                    simulated=mail.simulated,
+                    attempts=mail.attempts,
+                )
+            )
+        return due
+
+    async def _unsent(self) -> list[_Unsent]:
+        # The plus keeps SQLite to the index of the unsent ones: by id it would look through all that were ever sent.
+        rows = await self._database.fetch("SELECT * FROM mail WHERE sent_at IS NULL ORDER BY +id")
         return [
-            MailRecord(
+            _Unsent(
                 id=row["id"],
                 message_id=row["message_id"],
-                alerts=tuple(_alert_of(one) for one in json.loads(row["alerts"])),
-                over=tuple(json.loads(row["over"])),
+                alerts=json.loads(row["alerts"]),
+                # Earlier versions kept the titles alone.
+                over=[
+                    one if isinstance(one, dict) else {"key": "", "title": one}
+                    for one in json.loads(row["over"])
+                ],
                 simulated=bool(row["simulated"]),
                 attempts=row["attempts"],
+                due=row["due"],
             )
             for row in rows
         ]
-
-    async def next_mail_due(self) -> datetime | None:
-        return moment(await self._database.value("SELECT min(due) FROM mail WHERE sent_at IS NULL"))
 
     async def mail_sent(self, mail_id: int, now: datetime) -> None:
         await self._database.execute(

@@ -73,10 +73,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """`send`: what to mail now, worst first. `over`: titles of what has ended. `known`: the rows to write."""
+    """`send`: what to mail now, worst first. `over`: what has ended, as it was last seen. `known`: the rows to write."""
 
     send: tuple[Alert, ...] = ()
-    over: tuple[str, ...] = ()
+    over: tuple[Alert, ...] = ()
     known: tuple[Known, ...] = ()
 
     @property
@@ -104,7 +104,7 @@ def decide(
     present = _merged(standing)
     before = {row.alert.key: row for row in known}
     send: list[Alert] = []
-    over: list[str] = []
+    over: list[Alert] = []
     rows: list[Known] = []
 
     for key, alert in present.items():
@@ -123,7 +123,7 @@ def decide(
         elif now - row.last_seen_at >= settle:
             rows.append(replace(row, is_open=False))
             if row.last_sent_at is not None:
-                over.append(row.alert.title)
+                over.append(row.alert)
 
     return Decision(send=by_urgency(send), over=tuple(over), known=tuple(rows))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pipeline.core import alerting
-from pipeline.core.alerting import AlertKind
+from pipeline.core.alerting import AlertKind, Decision
 from pipeline.errors import MailError
 from pipeline.journal_port import Journal
 from pipeline.model import Alert
@@ -69,11 +69,22 @@ class Notifier:
                 now,
             )
             if decision.is_mail_due and self._mailer is not None:
-                message_id = f"<{uuid.uuid4()}@{self._host_name}>"
-                await self._journal.alerts.queue_mail(
-                    message_id, decision.send, decision.over, now, simulated=simulated
-                )
+                await self._queue(decision, now, simulated=simulated)
         return len(decision.send)
+
+    async def _queue(self, decision: Decision, now: datetime, *, simulated: bool) -> None:
+        """Inside a transaction. Of two mails about one cause the later one must not arrive first."""
+        alerts = self._journal.alerts
+        # Not told by now, and no longer true.
+        await alerts.withdraw_over({alert.key for alert in decision.send})
+        untold = await alerts.hasten({alert.key for alert in decision.over}, now)
+        told = [alert for alert in decision.over if alert.key not in untold]
+        waiting = [alert for alert in decision.over if alert.key in untold]
+        # What has to wait for another mail has one of its own: nothing else waits with it.
+        for send, over in ((decision.send, told), ((), waiting)):
+            if send or over:
+                message_id = f"<{uuid.uuid4()}@{self._host_name}>"
+                await alerts.queue_mail(message_id, send, over, now, simulated=simulated)
 
     async def send_due(self) -> int:
         """Sends the mails whose time has come. A mail server that is down stops nothing: they stay in the journal."""

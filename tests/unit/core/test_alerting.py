@@ -88,7 +88,7 @@ def test_decision(case: Case) -> None:
         settle_seconds=case.settle_seconds,
     )
     assert tuple(alert.key for alert in decision.send) == case.sent
-    assert decision.over == case.over
+    assert tuple(alert.title for alert in decision.over) == case.over
     assert decision.is_mail_due is bool(case.sent or case.over)
 
 

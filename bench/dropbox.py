@@ -49,6 +49,7 @@ BURST = 5  # a tenth of a second's worth
 TRANSITION_SECONDS = 10.0  # reported apart: nobody can know of a change before meeting it
 ROUND_TRIP_SECONDS = 0.1  # what was on its way when the refusal came back is no fault
 LOAD_RATE = 50.0
+DEFAULT_CONCURRENCY = 4  # of dropbox.max_concurrency
 PEOPLE = 10_000
 SDK_CALLS = 50
 BARE_CALLS = 100
@@ -265,7 +266,12 @@ def _pace_figures(phase_seconds: float) -> list[Figure]:
 
 @asynccontextmanager
 async def _pipeline(
-    team: Simulator, people: int, *, ceiling: float, known: KnownPace = NOTHING_KNOWN
+    team: Simulator,
+    people: int,
+    *,
+    ceiling: float,
+    concurrency: int,
+    known: KnownPace = NOTHING_KNOWN,
 ) -> AsyncIterator[tuple[Assembly, MemoryDirectory, list[str]]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -279,7 +285,7 @@ async def _pipeline(
                     "access_token": "env:DROPBOX",
                     "api_url": team.url,
                     "max_requests_per_second": ceiling,
-                    "max_concurrency": 8,
+                    "max_concurrency": concurrency,
                 },
             },
             context={"folder": folder, "environ": {"AD_PASSWORD": "not a secret", "DROPBOX": TOKEN}},
@@ -356,7 +362,11 @@ class _Loaded:
 async def _load(people: int, *, ceiling: float, known: KnownPace = NOTHING_KNOWN) -> _Loaded:
     with simulator(seats=people + 10) as team:
         team.limit(LOAD_RATE, BURST)
-        async with _pipeline(team, people, ceiling=ceiling, known=known) as (assembly, _, _):
+        async with _pipeline(team, people, ceiling=ceiling, concurrency=DEFAULT_CONCURRENCY, known=known) as (
+            assembly,
+            _,
+            _,
+        ):
             spent = _watch(assembly)
             started, cpu = time.perf_counter(), _cpu_seconds()
             await assembly.engine.run()
@@ -429,7 +439,7 @@ async def _cost(people: int) -> list[Figure]:
         # What the SDK has loaded into this process is not the connector's to look through for garbage.
         gc.collect()
         gc.freeze()
-        async with _pipeline(team, people, ceiling=2000) as (assembly, directory, guids):
+        async with _pipeline(team, people, ceiling=2000, concurrency=8) as (assembly, directory, guids):
             spent = _watch(assembly)
             await assembly.engine.run()
             requests = team.count("members/add_v2") - before

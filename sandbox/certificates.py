@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -32,9 +33,9 @@ class Authority:
             _write_private(key_file, self._authority.private_key_pem.bytes())
             self.ca_file.write_bytes(self._authority.cert_pem.bytes())
 
-    def issue(self, *names: str) -> CertificateFiles:
+    def issue(self, *names: str, until: datetime | None = None) -> CertificateFiles:
         """A certificate whose subject alternative names are exactly these host names and addresses."""
-        issued = self._authority.issue_cert(*names)
+        issued = self._authority.issue_cert(*names, not_after=until)
         stem = names[0]
         files = CertificateFiles(self._folder / f"{stem}.pem", self._folder / f"{stem}.key")
         files.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))

@@ -18,6 +18,7 @@ from pipeline.cli.session import execute
 from pipeline.errors import ConnectorError
 from pipeline.model import Finding
 from pipeline.redaction import escaped
+from stages.service.tls import fault_of
 from state import lock
 from state.journal import Journal
 
@@ -90,11 +91,23 @@ def _configuration(settings: Settings) -> Sequence[Finding]:
 def console_certificate(settings: Settings) -> Sequence[Finding]:
     """Whether the console's certificate and key belong together; nothing where it has none."""
     try:
-        if compose.service_tls_of(settings) is None:
-            return []
+        context = compose.service_tls_of(settings)
     except ConnectorError as error:
         return [Finding("configuration", "service.listen", "failed", error.cause, error.hint)]
-    return [Finding("configuration", "service.listen", "ok", f"TLS with {settings.service.tls_certificate}")]
+    if context is None:
+        return []
+    certificate = str(settings.service.tls_certificate)
+    if fault := fault_of(context):
+        return [
+            Finding(
+                "configuration",
+                "service.listen",
+                "warning",
+                f"{certificate}: {fault}",
+                "renew the certificate",
+            )
+        ]
+    return [Finding("configuration", "service.listen", "ok", f"TLS with {certificate}")]
 
 
 async def _findings(

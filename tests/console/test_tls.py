@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.errors import ConfigurationError, RightsError
 from sandbox.certificates import Authority
 from stages.service.console import Console, Shown
 from stages.service.health import Reading, serving
-from stages.service.tls import renew, server_context
+from stages.service.tls import fault_of, renew, server_context
 from tests.console.scene import Visitor, path_of
 
 pytestmark = pytest.mark.anyio
@@ -120,6 +121,22 @@ async def test_a_renewed_certificate_is_shown_from_then_on_and_a_bad_one_never(a
         assert await shown() == {"new.example.test"}
 
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_one_that_has_run_out_takes_the_place_of_none_that_is_good(authority: Authority) -> None:
+    good, expired = authority.issue("good.example.test"), authority.issue("old.example.test", until=LONG_AGO)
+    tls = server_context(good.certificate, good.key)
+    with pytest.raises(ConfigurationError, match="certificate has expired"):
+        renew(tls, expired.certificate, expired.key)
+    assert fault_of(tls) == ""
+    late = server_context(expired.certificate, expired.key)  # an old certificate keeps nobody from syncing
+    assert fault_of(late) == "certificate has expired"
+    renew(late, expired.certificate, expired.key)  # nor from reading a changed configuration
+    renew(late, good.certificate, good.key)
+    assert fault_of(late) == ""
+
+
 def test_a_certificate_that_can_not_be_used_is_told_with_its_keys(
     authority: Authority, tmp_path: Path
 ) -> None:
@@ -168,6 +185,8 @@ def test_check_says_whether_certificate_and_key_belong_together(authority: Autho
 
     assert found(ours.certificate, ours.key) == ["ok"]
     assert found(ours.certificate, other.key) == ["failed"]
+    expired = authority.issue("c.example.test", until=LONG_AGO)
+    assert found(expired.certificate, expired.key) == ["warning"]
     assert console_certificate(written(tmp_path, "")) == []
 
 

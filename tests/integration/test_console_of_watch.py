@@ -5,8 +5,10 @@ import signal
 import ssl
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from http.cookiejar import CookieJar
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SALES = "estee.lauder@example.test"
 
 
@@ -80,6 +82,30 @@ def test_a_held_set_appears_with_its_command_and_is_gone_when_that_was_typed(set
         lambda: ssl.get_server_certificate(("127.0.0.1", port), timeout=10) != before, "it is renewed"
     )
     assert "How things stand" in look()
+
+    # One that can't be used, or has run out, is told by mail, and never takes its place.
+    shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    for spoil, words in (
+        (lambda: files.key.write_bytes(authority.issue("other.example.test").key.read_bytes()), "mismatch"),
+        (lambda: files.key.chmod(0o644), "can be read by others"),
+        (lambda: authority.issue("console.example.test", "127.0.0.1", until=LONG_AGO), "has expired"),
+        (files.certificate.unlink, "does not exist"),
+    ):
+        spoil()
+        watch.process.send_signal(signal.SIGHUP)
+        tools.wait_until(
+            lambda words=words: any(words in mail.text for mail in world.mailbox.received), words, seconds=60
+        )
+        assert ssl.get_server_certificate(("127.0.0.1", port), timeout=10) == shown
+    files.key.chmod(0o600)
+    authority.issue("console.example.test", "127.0.0.1")
+    watch.process.send_signal(signal.SIGHUP)
+    tools.wait_until(
+        lambda: any("OVER" in m.subject and "refused" in m.subject for m in world.mailbox.received),
+        "it is over",
+    )
+    assert "How things stand" in look()
+
     key = address.rpartition("=")[2]
     watch.process.send_signal(signal.SIGTERM)
     assert watch.wait() == 0

@@ -71,12 +71,13 @@ class Outbox(Dispatch):
         )
 
     async def sent_since(self, since: datetime, kinds: Iterable[ActionKind]) -> list[Action]:
-        """What was sent (approved ones aside) of these kinds: the brake's window."""
+        """What was sent of these kinds, and what was let go and has not left yet; approved ones aside: the brake's window."""
         names = [kind.value for kind in kinds]
+        of_kinds = f"approved = 0 AND kind IN ({marks(len(names))})"
         rows = await self._database.fetch(
-            f"SELECT * FROM action WHERE sent_at >= ? AND approved = 0 AND kind IN ({marks(len(names))}) "
-            "AND state IN ('sending', 'done', 'retry', 'planned')",
-            [stamp(since), *names],
+            f"SELECT * FROM action WHERE sent_at >= ? AND {of_kinds} AND state IN ('sending', 'done', 'retry', 'planned') "
+            f"UNION SELECT * FROM action WHERE state = 'planned' AND released = 1 AND {of_kinds}",
+            [stamp(since), *names, *names],
         )
         return [action_of(row) for row in rows]
 

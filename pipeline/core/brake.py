@@ -102,7 +102,7 @@ class BrakePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One write that left. `approved`: it had been released by hand, and so counts no more."""
+    """One write that left, or was let go and may leave at any moment (`at` is now). `approved`: by hand, and so it counts no more."""
 
     guid: str
     kind: ActionKind

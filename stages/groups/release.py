@@ -8,7 +8,7 @@ from datetime import datetime
 from pipeline.core.brake import BrakeItem, BrakePolicy, HeldSet, Sent, apply_brake, count_window
 from pipeline.core.group_values import GroupContent, GroupSelection
 from pipeline.journal_port import Journal
-from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, State
 from pipeline.records import Node
 
 
@@ -31,7 +31,7 @@ class GroupRelease:
             return ()
         window = now - self._policy.window
         sent = await journal.outbox.sent_since(window, [ActionKind.GROUP_REMOVE])
-        counts = count_window([_sent(one) for one in sent], now=now, policy=self._policy)
+        counts = count_window([_sent(one, now) for one in sent], now=now, policy=self._policy)
         nodes = await journal.mirror.nodes({one.guid for one in actions.values()})
         links = await journal.groups.links()
         members = await journal.groups.members_of({one.group_id for one in actions.values()} - {""})
@@ -65,12 +65,14 @@ def _brake_item(action: Action, node: Node | None) -> BrakeItem:
     )
 
 
-def _sent(action: Action) -> Sent:
-    assert action.sent_at is not None
+def _sent(action: Action, now: datetime) -> Sent:
+    # Let go and not left yet: it may leave at any moment.
+    at = now if action.state is State.PLANNED else action.sent_at
+    assert at is not None
     return Sent(
         guid=action.guid,
         kind=action.kind,
-        at=action.sent_at,
+        at=at,
         group_guid=action.group_guid,
         approved=action.approved,
     )

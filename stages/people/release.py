@@ -61,7 +61,7 @@ class Release:
             ]
             kinds = sorted(counted_kinds(items, self._policy))
             sent = await journal.outbox.sent_since(now - self._policy.window, kinds) if kinds else []
-            counts = count_window([_sent(action) for action in sent], now=now, policy=self._policy)
+            counts = count_window([_sent(action, now) for action in sent], now=now, policy=self._policy)
             # Counting the managed reads them all; names and external ids are braked by nothing.
             is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
             result = apply_brake(
@@ -149,9 +149,10 @@ def _brake_item(action: Action, dn: str, member: Member | None) -> BrakeItem:
     )
 
 
-def _sent(action: Action) -> Sent:
+def _sent(action: Action, now: datetime) -> Sent:
+    # Let go and not left yet: it may leave at any moment.
+    at = now if action.state is State.PLANNED else action.sent_at
     is_update = action.kind is ActionKind.UPDATE
-    at = action.sent_at
     assert at is not None
     return Sent(
         guid=action.guid,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.core.exits import ExitCode
+from pipeline.errors import TeamInfoError
 from pipeline.model import ActionKind
 from tests.pipeline.test_leavers import names, team_of
 from tests.pipeline.world import World
@@ -42,6 +43,22 @@ async def test_ten_leavers_every_five_minutes_are_stopped_by_the_rolling_window(
     summary = await world.run()
     assert summary.code is ExitCode.BRAKE
     assert len(world.harm()) == 10
+
+
+async def test_what_was_let_go_and_has_not_left_yet_counts_as_well(world: World) -> None:
+    """A token that is refused for an hour: ten after ten could be let go, and leave together once it is mended."""
+    guids = await team_of(world, 100)
+    for start in range(0, 40, 10):
+        for guid in guids[start : start + 10]:
+            world.directory.disable(guid)
+        is_refused = start < 30
+        for call in range(1, 5) if is_refused else ():
+            world.gate.fail("team.write", TeamInfoError("suspend", "refused", "authorize"), call=call)
+        summary = await world.run()
+        assert summary.code is (ExitCode.TEAM_INFO if is_refused else ExitCode.BRAKE)
+        world.gate.clear_faults()
+        world.clock.turn(minutes=5)
+    assert 0 < len(world.harm()) <= 10
 
 
 async def test_retrying_what_failed_is_braked_as_well(world: World) -> None:

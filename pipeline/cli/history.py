@@ -13,6 +13,7 @@ import anyio
 import typer
 
 from config.settings import Settings
+from pipeline.app.change_log import exported, named, text_of_line
 from pipeline.app.renderings import plain_cell
 from pipeline.cli import standby, transfer
 from pipeline.cli.approve import asked, guid_of
@@ -21,10 +22,11 @@ from pipeline.cli.session import execute
 from pipeline.errors import JournalError, WrongArgument
 from pipeline.model import Json
 from pipeline.progress import Phase
+from pipeline.redaction import escaped
 from state import upkeep
 from state.journal import Journal
 
-COLUMNS = ("seq", "at", "kind", "guid", "email", "action", "state", "cause", "pass")
+COLUMNS = ("seq", "at", "kind", "guid", "email", "action", "state", "cause", "pass", "name")
 
 
 class Format(StrEnum):
@@ -49,8 +51,9 @@ def register(app: typer.Typer) -> None:
             try:
                 async with journal.reading():
                     end = await journal.last_seq()
-                    for line in await journal.entries(after=max(0, end - last), limit=last):
-                        typer.echo(_line(line))
+                    lines = await journal.entries(after=max(0, end - last), limit=last)
+                    for line in await named(journal, lines):
+                        typer.echo(escaped(text_of_line(line)))
             finally:
                 await journal.close()
             return 0
@@ -71,9 +74,9 @@ def register(app: typer.Typer) -> None:
                     after = max(0, await journal.last_seq() - 10)
                 while True:
                     async with journal.reading():
-                        lines = await journal.entries(after=after)
+                        lines = await named(journal, await journal.entries(after=after))
                     for line in lines:
-                        typer.echo(_line(line))
+                        typer.echo(escaped(text_of_line(line)))
                         after = line["seq"]
                     if not follow:
                         return 0
@@ -120,7 +123,7 @@ def register(app: typer.Typer) -> None:
                 if form is Format.CSV:
                     writer.writeheader()
                 with bars(Phase.LINES, prints=True):
-                    async for line in journal.export(since=moment, guid=guid):
+                    async for line in exported(journal, since=moment, guid=guid):
                         if form is Format.CSV:
                             writer.writerow({name: plain_cell(line[name]) for name in COLUMNS})
                         else:
@@ -171,14 +174,6 @@ def register(app: typer.Typer) -> None:
             return 0
 
         execute(context, body)
-
-
-def _line(line: Json) -> str:
-    what = [line["kind"], line["email"] or line["guid"], line["action"], line["state"], line["cause"]]
-    if line["kind"] == "pass":
-        what = [f"pass {line['pass']}", f"exit code {line['state']}"]
-    parts = [str(line["seq"]), line["at"][:19], *what]
-    return "  ".join(part for part in parts if part)
 
 
 def _moment(text: str) -> datetime | None:

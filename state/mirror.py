@@ -222,6 +222,15 @@ class Mirror:
         )
         return [node_of(row) for row in rows]
 
+    async def bearing(self, name: str, limit: int) -> list[Node]:
+        """People with this surname or given name, or whose display name ends with it; those in the sync group first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM node WHERE kind = 'user' AND (surname = ?1 COLLATE NOCASE OR given_name = ?1 COLLATE NOCASE "
+            "OR substr(display_name, -1 - length(?1)) = ' ' || ?1 COLLATE NOCASE) ORDER BY listed DESC, email_key, guid LIMIT ?2",
+            (name.strip(), limit),
+        )
+        return [node_of(row) for row in rows]
+
     async def names_like(self, text: str) -> list[str]:
         """Words by which `find_people` and `find_strangers` find somebody, and that begin like `text`:
 

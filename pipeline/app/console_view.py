@@ -125,7 +125,9 @@ def person_of(text: str, answer: Answer | None) -> Json:
         "text": text,
         "persons": list(answer.persons),
         "strangers": list(answer.strangers),
-        "near": list(answer.near),
+        "bearers": [{"guid": guid, "who": who} for guid, who in answer.meant.bearers],
+        "more_bearers": answer.meant.more,
+        "near": list(answer.meant.near),
     }
 
 

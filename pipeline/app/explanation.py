@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-import anyio.to_thread
-
-from pipeline.core.near import near_to
+from pipeline.app.meant import Meant, whom_meant
 from pipeline.core.nesting import Nesting
 from pipeline.core.plan import Decision, Subject, is_disabled
 from pipeline.core.subject import Presence
@@ -83,7 +81,7 @@ class Answer:
 
     persons: Sequence[Json] = ()
     strangers: Sequence[Json] = ()
-    near: Sequence[str] = ()
+    meant: Meant = field(default_factory=Meant)
     is_group: bool = False
 
 
@@ -97,9 +95,7 @@ async def answer_about(journal: Journal, options: PlannerOptions, text: str, clo
         return Answer(strangers=strangers)
     async with journal.reading():
         is_group = bool(await journal.mirror.find_groups(text))
-        names = await journal.mirror.names_like(text)
-    # In a thread: where thousands begin alike it takes a tenth of a second.
-    return Answer(near=await anyio.to_thread.run_sync(near_to, text, names), is_group=is_group)
+    return Answer(meant=await whom_meant(journal, text), is_group=is_group)
 
 
 async def explain_stranger(journal: Journal, text: str) -> list[Json]:

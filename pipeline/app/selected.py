@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.app.meant import whom_meant
 from pipeline.core.group_values import GroupContent, GroupSelection
-from pipeline.core.near import did_you_mean
 from pipeline.errors import ConfigurationError, WrongArgument
 from pipeline.journal_port import Journal
 from pipeline.model import GROUP_KINDS, MEMBERSHIP_KINDS, Action, ActionKind, Json, Profile, State
@@ -55,7 +55,6 @@ async def select_person(journal: Journal, text: str) -> Selection:
     """One person by e-mail, GUID, DN, account or name. WrongArgument when nobody or several fit."""
     async with journal.reading():
         found = await journal.mirror.find_people(text) or await journal.find_by_member_email(text)
-        near = "" if found else did_you_mean(text, await journal.mirror.names_like(text))
     if len(found) > 1:
         # A namesake who is gone is still remembered: whoever is in the sync group is meant.
         found = [node for node in found if node.listed] or found
@@ -64,7 +63,7 @@ async def select_person(journal: Journal, text: str) -> Selection:
         cause = (
             f"several persons fit {text!r}: {names}"
             if found
-            else f"nobody in the sync group, and no managed person, is known as {text!r}{near}"
+            else f"nobody in the sync group, and no managed person, is known as {text!r}{await whom_meant(journal, text)}"
         )
         raise WrongArgument("find the person", cause, "name the person by e-mail or objectGUID")
     guids = frozenset({found[0].guid})

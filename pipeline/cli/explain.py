@@ -16,7 +16,6 @@ from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.renderings import seconds
 from pipeline.cli.session import execute
-from pipeline.core.near import suggestion
 from pipeline.errors import WrongArgument
 from pipeline.model import Json
 from pipeline.redaction import escaped
@@ -62,7 +61,7 @@ def register(app: typer.Typer) -> None:
             else:
                 raise WrongArgument(
                     "explain",
-                    f"nobody known as {person!r}{suggestion(found.near)}",
+                    f"nobody known as {person!r}{found.meant}",
                     "write the e-mail, GUID, DN, account or display name in full; "
                     "known are people of the sync group, now or earlier",
                 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.app.explanation import as_json, explain, explain_stranger, nesting_of
+from pipeline.app.explanation import answer_about, as_json, explain, explain_stranger, nesting_of
 from pipeline.app.policies import planner_options_of
 from pipeline.app.selected import select_person
 from pipeline.cli.explain import text_of_stranger
@@ -105,6 +105,35 @@ async def test_contacts_computers_and_unmanaged_members_are_explained_too(world:
     assert "unmanaged, never touched" in member["skipped"]
     assert "active" in text_of_stranger(member)
     assert await explain_stranger(journal, "ann-lee") == []
+    await journal.close()
+
+
+async def test_a_surname_alone_names_those_who_bear_it_and_guesses_none(world: World) -> None:
+    world.person("ada", given_name="Ada", surname="Lovelace", display_name="Ada Lovelace")
+    world.person("bea", given_name="Bea", surname="Lovelace", display_name="Bea Lovelace", mail="")
+    world.person("cid", given_name="Cid", surname="", display_name="Cid van Lovelace")
+    gone = world.person("dan", given_name="Dan", surname="Lovelace", display_name="Dan Lovelace")
+    world.person("eve", given_name="Eve", surname="Loveland")
+    await world.run()
+    world.directory.remove_member(world.group, gone)
+    await world.run()
+    options = planner_options_of(world.settings())
+    journal = await Journal.open(world.journal_path, read_only=True)
+    for text in ("lovelace", " Lovelace "):
+        answer = await answer_about(journal, options, text, world.clock)
+        assert not answer.persons
+        assert sorted(who for _, who in answer.meant.bearers) == [
+            "Ada Lovelace (ada@example.test)",
+            "Bea Lovelace (bea)",
+            "Cid van Lovelace (cid@example.test)",
+            "Dan Lovelace (dan@example.test, no longer in the sync group)",
+        ]
+        with pytest.raises(ControlError, match=r"who bears that name: .*Ada Lovelace \(ada@example\.test\)"):
+            await select_person(journal, text)
+    by_given_name = await answer_about(journal, options, "Eve", world.clock)
+    assert [one["email"] for one in by_given_name.persons] == ["eve@example.test"], (
+        "an account: that is exact"
+    )
     await journal.close()
 
 

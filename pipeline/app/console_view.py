@@ -6,7 +6,7 @@ Every list is cut to a length that an admin reads; how many there are in all is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.app.explanation import Answer, what_ends_it
@@ -14,6 +14,7 @@ from pipeline.app.overview import status_of
 from pipeline.core.alerting import AlertKind, by_urgency, kind_of
 from pipeline.core.exits import ExitCode
 from pipeline.core.namesake import HELD_KIND
+from pipeline.core.obstacles import held_set_of
 from pipeline.core.subject import label_of
 from pipeline.model import Action, Json, Kind, PassRecord, State
 from pipeline.records import HeldRecord
@@ -82,7 +83,8 @@ async def pending_of(journal: Journal, state: State) -> Json:
     async with journal.reading():
         actions = await journal.outbox.some_in_state(state, SHOWN_IN_STATE)
         count = (await journal.outbox.count_by_state()).get(state.value, 0)
-    return {"state": state.value, "count": count, "actions": [_action(one) for one in actions]}
+        held = await journal.outbox.standing_held_sets() if state is State.HELD else []
+    return {"state": state.value, "count": count, "actions": [_action(one, held) for one in actions]}
 
 
 async def lines_of(journal: Journal, *, person: str, kind: str, before: int | None) -> Json:
@@ -169,7 +171,8 @@ async def _held(journal: Journal, held: HeldRecord) -> Json:
     }
 
 
-def _action(action: Action) -> Json:
+def _action(action: Action, held: Sequence[HeldRecord] = ()) -> Json:
+    found = held_set_of(held, action.kind, action.guid, action.group_guid)
     group = action.group_name or action.group_guid
     return {
         "action": action.kind.value,
@@ -180,7 +183,7 @@ def _action(action: Action) -> Json:
         "error": action.error,
         "hint": action.hint,
         "waits_for": action.wait.value if action.wait else "",
-        "ends": what_ends_it(action),
+        "ends": what_ends_it(action, found.hash if found is not None else ""),
         "due": stamp(action.due) if action.due else None,
         "attempts": action.attempts,
     }

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+from pipeline.app.circumstances import circumstances_of
 from pipeline.app.meant import Meant, whom_meant
+from pipeline.app.outlook import obstacle_json
 from pipeline.core.nesting import Nesting
+from pipeline.core.obstacles import Circumstances, held_set_of
 from pipeline.core.plan import Decision, Subject, is_disabled
 from pipeline.core.subject import Presence
 from pipeline.errors import ControlError
@@ -85,12 +88,15 @@ class Answer:
     is_group: bool = False
 
 
-async def answer_about(journal: Journal, options: PlannerOptions, text: str, clock: Clock) -> Answer:
-    """`explain`, asked by a human being: whoever is meant, else those whose names are like it."""
+async def answer_about(
+    journal: Journal, options: PlannerOptions, text: str, clock: Clock, *, is_simulation: bool = False
+) -> Answer:
+    """`explain`, asked by a human being: whoever is meant, else those whose names are like it. `is_simulation`: the setting."""
     # A preview reads the journal only: no team is asked.
     planner = Planner(MemoryTeam(), journal, clock, options)
     if found := await explain(journal, planner, text, clock.now()):
-        return Answer(persons=[as_json(one, options, clock.now()) for one in found])
+        present = await circumstances_of(journal, is_simulation=is_simulation)
+        return Answer(persons=[as_json(one, options, clock.now(), present) for one in found])
     if strangers := await explain_stranger(journal, text):
         return Answer(strangers=strangers)
     async with journal.reading():
@@ -152,13 +158,15 @@ _WHILE_WAITING = {
 }
 
 _IN_STATE = {
-    State.HELD: "`approve HASH` releases it, with the hash that `status` shows",
+    State.HELD: "`ad-connector approve HASH` releases it, with the hash that `status` shows",
     State.RETRY: "it is tried again by itself; `retry --person` makes it due now",
     State.FAILED: "what the failure names is mended; then `retry --person`, or a change of the person",
 }
 
 
-def what_changes_it(one: Explanation, options: PlannerOptions, now: datetime) -> Iterator[str]:
+def what_changes_it(
+    one: Explanation, options: PlannerOptions, now: datetime, present: Circumstances
+) -> Iterator[str]:
     """What somebody would have to do, or what has to happen, for another outcome; in the order in which it counts."""
     subject = one.subject
     if subject.excluded:
@@ -181,17 +189,20 @@ def what_changes_it(one: Explanation, options: PlannerOptions, now: datetime) ->
     if subject.presence is Presence.LISTED and subject.mapped.email_problem:
         yield f"an e-mail in the directory that Dropbox accepts ({subject.mapped.email_problem})"
     for action in one.pending:
-        if end := what_ends_it(action):
+        held = held_set_of(present.held, action.kind, action.guid, action.group_guid)
+        if end := what_ends_it(action, held.hash if held is not None else ""):
             yield f"{action.kind.value}: {end}"
 
 
-def what_ends_it(action: Action) -> str:
-    """For an action that is not done: what it waits for; "" where it is simply on its way."""
+def what_ends_it(action: Action, digest: str = "") -> str:
+    """For an action that is not done: what it waits for; "" where it is simply on its way. `digest`: of its held set."""
+    if action.state is State.HELD and digest:
+        return f"`ad-connector approve {digest}` releases it, with its whole set"
     return _IN_STATE.get(action.state, "") if action.wait is None else _WHILE_WAITING[action.wait]
 
 
-def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:
-    """The shape of `explain --json`."""
+def as_json(one: Explanation, options: PlannerOptions, now: datetime, present: Circumstances) -> Json:
+    """The shape of `explain --json`. `unsure`: why what is said may not be so any more; None when it is."""
     subject, node, member, link = one.subject, one.subject.node, one.subject.match.member, one.subject.link
     return {
         "guid": node.guid,
@@ -217,11 +228,15 @@ def as_json(one: Explanation, options: PlannerOptions, now: datetime) -> Json:
             "external_id": member.external_id,
             "matched_by": subject.match.how.value,
         },
-        "next": [_wanted(want) for want in one.decision.wanted],
+        "unsure": obstacle_json(present.of_pass),
+        "next": [
+            {**_wanted(want), "obstacle": obstacle_json(present.against(want.kind, node.guid, one.pending))}
+            for want in one.decision.wanted
+        ],
         "skipped": one.decision.skipped,
         "notes": [note.detail for note in one.decision.notes],
         "look_again": stamp(one.decision.look_again) if one.decision.look_again else None,
-        "changes_it": list(what_changes_it(one, options, now)),
+        "changes_it": list(what_changes_it(one, options, now, present)),
         "pending": [_action(action) for action in one.pending],
         "actions": [_action(action) for action in one.history],
         "log": list(one.lines),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from pipeline.app.circumstances import circumstances_of
 from pipeline.app.explanation import nesting_of
+from pipeline.app.outlook import obstacle_json, outlook
 from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision
 from pipeline.core.near import did_you_mean
+from pipeline.core.obstacles import Circumstances, Obstacle, held_set_of
 from pipeline.core.plan import label_of
 from pipeline.errors import WrongArgument
-from pipeline.model import MEMBERSHIP_KINDS, Action, Json, Kind
+from pipeline.model import MEMBERSHIP_KINDS, Action, Json, Kind, State
 from pipeline.records import GroupLink, Node
 from pipeline.redaction import escaped
 from stages.groups.planner import GroupPlanner
@@ -22,9 +26,12 @@ _WAYS_OUT = (
 )
 
 
-async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> list[Json]:
+async def explain_group(
+    journal: Journal, planner: GroupPlanner, text: str, *, is_simulation: bool = False
+) -> list[Json]:
     """By name, GUID, DN or account; also groups that left and are still linked. WrongArgument when nothing fits."""
     nesting = await nesting_of(journal)
+    present = await circumstances_of(journal, is_simulation=is_simulation)
     decisions = {one.guid: one for one in await planner.preview(nesting)}
     async with journal.reading():
         found = {node.guid: node for node in await journal.mirror.find_groups(text)}
@@ -50,6 +57,7 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
             group_id = links[guid].group_id if guid in links else ""
             users, is_opaque = nesting.users_of(guid)
             decision = decisions.get(guid)
+            pending = await journal.groups.open_actions([guid])
             people = await journal.mirror.nodes(
                 {
                     *(one for one, _ in (decision.left_out if decision else ())),
@@ -92,8 +100,9 @@ async def explain_group(journal: Journal, planner: GroupPlanner, text: str) -> l
                         }
                         for pin in (decision.pinned if decision else ())
                     ],
-                    "next": _next(decision, node),
-                    "pending": [_pending(action) for action in await journal.groups.open_actions([guid])],
+                    "unsure": obstacle_json(present.of_pass),
+                    "next": _next(decision, node, pending, present),
+                    "pending": [_pending(action, present) for action in pending],
                     "log": await journal.last_entries(guid=guid, limit=SHOWN),
                 }
             )
@@ -108,29 +117,41 @@ def _link(link: GroupLink | None) -> Json | None:
     return None if link is None else {"group_id": link.group_id, "how": link.how, "at": stamp(link.at)}
 
 
-def _next(decision: GroupDecision | None, node: Node) -> list[Json]:
-    """One entry a write: those about members with everybody's e-mail."""
+def _next(
+    decision: GroupDecision | None, node: Node, pending: Sequence[Action], present: Circumstances
+) -> list[Json]:
+    """One entry a write: those about members with everybody's e-mail, where the same keeps them from being sent."""
     if decision is None:
         return []
     rows: list[Json] = []
     if decision.adopt is not None:
-        rows.append({"action": "link", "reason": f"to {decision.adopt[0].name}, by {decision.adopt[1]}"})
+        rows.append(
+            {
+                "action": "link",
+                "reason": f"to {decision.adopt[0].name}, by {decision.adopt[1]}",
+                "obstacle": None,
+            }
+        )
     if decision.unlink:
-        rows.append({"action": "unlink", "reason": f"{node.entry.name} is no longer synced"})
-    memberships: dict[str, Json] = {}
+        rows.append(
+            {"action": "unlink", "reason": f"{node.entry.name} is no longer synced", "obstacle": None}
+        )
+    memberships: dict[tuple[str, Obstacle | None], Json] = {}
     for one in decision.wanted:
+        obstacle = present.against(one.kind, one.guid, pending, node.guid)
+        row: Json = {"action": one.kind.value, "reason": one.reason, "obstacle": obstacle_json(obstacle)}
         if one.kind in MEMBERSHIP_KINDS:
-            row = memberships.setdefault(
-                one.kind.value, {"action": one.kind.value, "reason": one.reason, "emails": []}
-            )
+            row = memberships.setdefault((one.kind.value, obstacle), {**row, "emails": []})
             row["emails"].append(one.email)
         else:
-            rows.append({"action": one.kind.value, "reason": one.reason})
+            rows.append(row)
     return [*rows, *memberships.values()]
 
 
-def _pending(action: Action) -> Json:
+def _pending(action: Action, present: Circumstances) -> Json:
+    held = held_set_of(present.held, action.kind, action.guid, action.group_guid)
     return {
+        "approve": held.hash if held is not None and action.state is State.HELD else "",
         "action": action.kind.value,
         "email": action.email,
         "state": action.state.value,
@@ -169,13 +190,14 @@ def text_of_group(one: Json) -> str:
         f"  undone      {row['reason']}: {row['undo']} {escaped(row['who'])} stands until the directory changes it"
         for row in one["undone"][:SHOWN]
     ]
-    states = Counter((row["action"], row["state"], row["error"], row["hint"]) for row in one["pending"])
-    for (action, state, error, hint), number in states.items():
+    states = Counter(
+        (row["action"], row["state"], row["error"], row["hint"], row["approve"]) for row in one["pending"]
+    )
+    for (action, state, error, hint, digest), number in states.items():
         trouble = f": {escaped(error)} {escaped(hint)}" if error else ""
-        lines.append(f"  pending     {number} of {action} {state}{trouble}")
-    for row in one["next"]:
-        who = ", ".join(escaped(email) for email in row.get("emails", ())[:SHOWN])
-        lines.append(f"  next        {row['action']}: {escaped(row['reason'])}{': ' + who if who else ''}")
-    if not one["next"]:
-        lines.append("  next        nothing")
-    return "\n".join(lines)
+        command = f": `ad-connector approve {digest}` releases it, with its whole set" if digest else ""
+        lines.append(f"  pending     {number} of {action} {state}{trouble}{command}")
+    nothing = (
+        "it fails, as said above" if one["failure"] else "as it should be" if one["synced"] else "not synced"
+    )
+    return "\n".join([*lines, *outlook(one["next"], one["unsure"], nothing=nothing)])

@@ -13,6 +13,7 @@ from config.settings import Settings
 from pipeline.app.clock import SystemClock
 from pipeline.app.explanation import answer_about
 from pipeline.app.group_explanation import explain_group, text_of_group
+from pipeline.app.outlook import outlook
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.app.renderings import seconds
 from pipeline.cli.session import execute
@@ -47,7 +48,13 @@ def register(app: typer.Typer) -> None:
                 return 0
             journal = await Journal.open(settings.journal.path, read_only=True)
             try:
-                found = await answer_about(journal, planner_options_of(settings), person, SystemClock())
+                found = await answer_about(
+                    journal,
+                    planner_options_of(settings),
+                    person,
+                    SystemClock(),
+                    is_simulation=settings.simulation,
+                )
             finally:
                 await journal.close()
             if found.persons:
@@ -76,7 +83,7 @@ async def _groups(settings: Settings, text: str) -> list[Json]:
         clock, team = SystemClock(), MemoryTeam()
         persons = Planner(team, journal, clock, planner_options_of(settings))
         planner = GroupPlanner(team, journal, clock, group_options_of(settings), preview=persons.preview)
-        return await explain_group(journal, planner, text)
+        return await explain_group(journal, planner, text, is_simulation=settings.simulation)
     finally:
         await journal.close()
 
@@ -152,17 +159,7 @@ def text_of(one: Json) -> str:
         lines.append(
             f"  action      {seconds(action['settled_at'] or action['sent_at'] or action['planned_at'])}  {action['action']} {action['state']}: {why}{trouble}"
         )
-    if one["skipped"]:
-        lines.append(f"  next        nothing: {escaped(one['skipped'])}")
-    elif not one["next"]:
-        lines.append("  next        nothing: as it should be")
-    for wanted in one["next"]:
-        waits = (
-            f" (waits: {wanted['waits_for']}{' until ' + seconds(wanted['until']) if wanted['until'] else ''})"
-            if wanted["waits_for"]
-            else ""
-        )
-        lines.append(f"  next        {wanted['action']}: {escaped(wanted['reason'])}{waits}")
+    lines += outlook(one["next"], one["unsure"], nothing=one["skipped"] or "as it should be")
     lines += [f"  note        {escaped(note)}" for note in one["notes"] if note not in said]
     lines += [f"  changed by  {escaped(text)}" for text in one["changes_it"]]
     if one["look_again"]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.app.circumstances import circumstances_of
 from pipeline.app.explanation import answer_about, as_json, explain, explain_stranger, nesting_of
 from pipeline.app.policies import planner_options_of
 from pipeline.app.selected import select_person
@@ -78,10 +79,13 @@ async def test_what_would_change_it_is_said_for_each_situation(new_world) -> Non
 
     async def told(name: str) -> str:
         [one] = await explain(journal, planner, name, world.clock.now())
-        return "\n".join(as_json(one, options, world.clock.now())["changes_it"])
+        return "\n".join(
+            as_json(one, options, world.clock.now(), await circumstances_of(journal))["changes_it"]
+        )
 
     assert "into the sync group" in await told("p0")
-    assert "approve HASH" in await told("p0")
+    [held] = await world.held()
+    assert f"ad-connector approve {held}" in await told("p0")
     assert "enabling the account" in await told("p2")
     assert await told("p3") == "disabling the account, or taking them out of the sync group's groups"
     assert "an e-mail in the directory" in await told("nobody")

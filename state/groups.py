@@ -77,6 +77,27 @@ class Groups:
         rows = await self._database.fetch("SELECT * FROM team_group ORDER BY group_id")
         return {row["group_id"]: _group_of(row) for row in rows}
 
+    async def named(self, group_ids: Iterable[str]) -> dict[str, str]:
+        """Their names in Dropbox, of those that are known."""
+        found: dict[str, str] = {}
+        for part in chunks(group_ids):
+            rows = await self._database.fetch(
+                f"SELECT group_id, name FROM team_group WHERE group_id IN ({marks(len(part))})", part
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
+    async def count_members(self, group_ids: Iterable[str]) -> dict[str, int]:
+        """Of linked groups; those with nobody are missing."""
+        found: dict[str, int] = {}
+        for part in chunks(group_ids):
+            rows = await self._database.fetch(
+                f"SELECT group_id, count(*) FROM membership WHERE group_id IN ({marks(len(part))}) GROUP BY group_id",
+                part,
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
     async def memberships(self) -> dict[str, set[str]]:
         """By the Dropbox group's id, those of linked groups only."""
         found: dict[str, set[str]] = {}

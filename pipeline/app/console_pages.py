@@ -12,6 +12,7 @@ import anyio
 
 from config.settings import Settings
 from pipeline.app import console_html, console_view
+from pipeline.app.console_groups import groups_of
 from pipeline.app.explanation import answer_about
 from pipeline.app.policies import planner_options_of
 from pipeline.errors import ConnectorError
@@ -22,7 +23,7 @@ from stages.service.console import Console, Shown
 from stages.service.health import Reading
 from state.journal import Journal
 
-PAGES = ("", "person", "pending", "journal")
+PAGES = ("", "person", "groups", "pending", "journal")
 _MOST_AT_ONCE = 2  # a browser that is told to reload again and again must not crowd out the passes
 _REFRESH_SECONDS = 30
 _MAX_TEXT = 1000  # characters; more than any DN that somebody would type
@@ -66,6 +67,9 @@ class ConsolePages:
                     options = planner_options_of(self._settings())
                     answer = await answer_about(journal, options, text, self._clock) if text else None
                 document = console_view.person_of(text, answer)
+            case "groups":
+                async with self._opened() as journal:
+                    document = await groups_of(journal, mode=str(self._settings().groups.mode))
             case "pending":
                 state = query.get("state", "")
                 async with self._opened() as journal:

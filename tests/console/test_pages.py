@@ -385,6 +385,7 @@ async def test_no_page_looks_at_everybody(
         "/",
         f"/person?q={who['held']}",
         "/pending?state=held",
+        "/groups",
         "/journal",
         "/journal?kind=pass",
         f"/journal?q={who['held']}",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from pipeline.app.overview import end_of
 from pipeline.core.exits import ExitCode
-from pipeline.core.obstacles import Circumstances
+from pipeline.core.obstacles import Circumstances, Obstacle
 from stages.groups.planner import SYNC_GROUP_FAULT
 from state.journal import Journal
 
 
-async def circumstances_of(journal: Journal, *, is_simulation: bool = False) -> Circumstances:
-    """`is_simulation`: the setting. The rest is read."""
+async def circumstances_of(
+    journal: Journal, *, simulation: Obstacle | None = None, is_rehearsal: bool = False
+) -> Circumstances:
+    """`simulation`, `is_rehearsal`: as `Circumstances` has them. The rest is read."""
     async with journal.reading():
         last = await journal.last_pass()
         cause, remedy = await end_of(journal, last) if last is not None else ("", "")
         held = await journal.outbox.standing_held_sets()
         faults = await journal.notes_of([SYNC_GROUP_FAULT])
     return Circumstances(
-        is_simulation=is_simulation,
+        simulation=simulation,
+        is_rehearsal=is_rehearsal,
         pass_id=last.id if last is not None else 0,
         code=ExitCode(last.exit_code or 0) if last is not None else ExitCode.OK,
         cause=cause,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from pipeline.app.circumstances import circumstances_of
 from pipeline.app.meant import Meant, whom_meant
 from pipeline.app.outlook import obstacle_json
+from pipeline.app.overview import end_of
+from pipeline.core.exits import ExitCode
 from pipeline.core.nesting import Nesting
-from pipeline.core.obstacles import Circumstances, held_set_of
+from pipeline.core.obstacles import Circumstances, Obstacle, held_set_of
 from pipeline.core.plan import Decision, Subject, is_disabled
 from pipeline.core.subject import Presence
 from pipeline.errors import ControlError
@@ -39,7 +41,7 @@ async def nesting_of(journal: Journal, guids: Sequence[str] | None = None) -> Ne
     async with journal.reading():
         root = await journal.get("sync_group_guid")
         if not root:
-            raise ControlError("read the journal", "the directory was never read", "run a pass first")
+            raise await _never_read(journal)
         nodes, edges = await (journal.mirror.graph() if guids is None else journal.mirror.graph_above(guids))
         groups = await journal.mirror.nodes(guid for guid, kind, _ in nodes if kind is Kind.GROUP)
         excluded = await journal.get("exclude_group_guid") or ""
@@ -47,6 +49,26 @@ async def nesting_of(journal: Journal, guids: Sequence[str] | None = None) -> Ne
     nesting = Nesting(root, excluded, groups_root)
     nesting.load(nodes, edges, {guid: node.entry.name for guid, node in groups.items()})
     return nesting
+
+
+async def directory_is_read(journal: Journal) -> bool:
+    """Whether a pass over this journal has come so far."""
+    async with journal.reading():
+        return bool(await journal.get("sync_group_guid"))
+
+
+async def _never_read(journal: Journal) -> ControlError:
+    """Within `reading()`. Which command mends it depends on whether a pass has tried."""
+    operation, cause = "read the journal", "the directory was never read"
+    last = await journal.last_pass()
+    if last is None or last.exit_code in (None, 0):
+        how = "`ad-connector run --simulate` reads both sides and writes nothing to Dropbox (`plan` does too, but keeps nothing)"
+        return ControlError(operation, f"{cause}: no pass over this journal has come so far", how)
+    why, remedy = await end_of(journal, last)
+    ended = f"pass {last.id} ended with {last.exit_code}, {ExitCode(last.exit_code).reason}"
+    return ControlError(
+        operation, f"{cause}: {ended}{f' ({why})' if why else ''}", f"{remedy}; then run a pass again"
+    )
 
 
 async def explain(journal: Journal, planner: Planner, person: str, now: datetime) -> list[Explanation]:
@@ -89,13 +111,24 @@ class Answer:
 
 
 async def answer_about(
-    journal: Journal, options: PlannerOptions, text: str, clock: Clock, *, is_simulation: bool = False
+    journal: Journal,
+    options: PlannerOptions,
+    text: str,
+    clock: Clock,
+    *,
+    simulation: Obstacle | None = None,
+    rehearsed: Callable[[Explanation], Explanation] | None = None,
 ) -> Answer:
-    """`explain`, asked by a human being: whoever is meant, else those whose names are like it. `is_simulation`: the setting."""
+    """`explain`, asked by a human being: whoever is meant, else those whose names are like it.
+
+    `simulation`: while nothing is to be written. `rehearsed`: where the journal is a simulated pass's, takes back what that did.
+    """
     # A preview reads the journal only: no team is asked.
     planner = Planner(MemoryTeam(), journal, clock, options)
     if found := await explain(journal, planner, text, clock.now()):
-        present = await circumstances_of(journal, is_simulation=is_simulation)
+        present = await circumstances_of(journal, simulation=simulation, is_rehearsal=rehearsed is not None)
+        if rehearsed is not None:
+            found = [rehearsed(one) for one in found]
         return Answer(persons=[as_json(one, options, clock.now(), present) for one in found])
     if strangers := await explain_stranger(journal, text):
         return Answer(strangers=strangers)
@@ -228,7 +261,7 @@ def as_json(one: Explanation, options: PlannerOptions, now: datetime, present: C
             "external_id": member.external_id,
             "matched_by": subject.match.how.value,
         },
-        "unsure": obstacle_json(present.of_pass),
+        "unsure": obstacle_json(present.unsure),
         "next": [
             {**_wanted(want), "obstacle": obstacle_json(present.against(want.kind, node.guid, one.pending))}
             for want in one.decision.wanted

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 from pipeline.app.circumstances import circumstances_of
 from pipeline.app.explanation import nesting_of
 from pipeline.app.outlook import obstacle_json, outlook
-from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision
+from pipeline.core.groups import OUTSIDE_SCOPE, GroupDecision, WantedGroup
 from pipeline.core.near import did_you_mean
 from pipeline.core.obstacles import Circumstances, Obstacle, held_set_of
 from pipeline.core.plan import label_of
 from pipeline.errors import WrongArgument
-from pipeline.model import MEMBERSHIP_KINDS, Action, Json, Kind, State
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Kind, State
 from pipeline.records import GroupLink, Node
 from pipeline.redaction import escaped
 from stages.groups.planner import GroupPlanner
@@ -21,17 +22,27 @@ from state.database import stamp
 from state.journal import Journal
 
 SHOWN = 20
+_GAINS = {ActionKind.GROUP_ADD: 1, ActionKind.GROUP_REMOVE: -1}
 _WAYS_OUT = (
     'bring them into user scope, take them out of the group, or sync groups with groups.mode = "separate"'
 )
 
 
 async def explain_group(
-    journal: Journal, planner: GroupPlanner, text: str, *, is_simulation: bool = False
+    journal: Journal,
+    planner: GroupPlanner,
+    text: str,
+    *,
+    simulation: Obstacle | None = None,
+    rehearsed_since: datetime | None = None,
 ) -> list[Json]:
-    """By name, GUID, DN or account; also groups that left and are still linked. WrongArgument when nothing fits."""
+    """By name, GUID, DN or account; also groups that left and are still linked. WrongArgument when nothing fits.
+
+    `simulation`: while nothing is to be written. `rehearsed_since`: the journal is of the simulated pass that began then;
+    what that did is still to be done.
+    """
     nesting = await nesting_of(journal)
-    present = await circumstances_of(journal, is_simulation=is_simulation)
+    present = await circumstances_of(journal, simulation=simulation, is_rehearsal=rehearsed_since is not None)
     decisions = {one.guid: one for one in await planner.preview(nesting)}
     async with journal.reading():
         found = {node.guid: node for node in await journal.mirror.find_groups(text)}
@@ -58,6 +69,13 @@ async def explain_group(
             users, is_opaque = nesting.users_of(guid)
             decision = decisions.get(guid)
             pending = await journal.groups.open_actions([guid])
+            rehearsed = (
+                [one for one in await journal.outbox.done_since(rehearsed_since) if one.group_guid == guid]
+                if rehearsed_since is not None
+                else []
+            )
+            is_made_up = any(one.kind is ActionKind.GROUP_CREATE for one in rehearsed)
+            gained = sum(_GAINS.get(one.kind, 0) for one in rehearsed)
             people = await journal.mirror.nodes(
                 {
                     *(one for one, _ in (decision.left_out if decision else ())),
@@ -76,15 +94,15 @@ async def explain_group(
                     "synced": decision is not None and not _is_going(decision),
                     "users": len(users),
                     "incomplete": is_opaque,
-                    "link": _link(links.get(guid)),
+                    "link": None if is_made_up else _link(links.get(guid)),
                     "dropbox": None
-                    if team is None
+                    if team is None or is_made_up
                     else {
                         "group_id": team.group_id,
                         "name": team.name,
                         "external_id": team.external_id,
                         "company_managed": team.is_company_managed,
-                        "members": len(members),
+                        "members": len(members) - gained,
                     },
                     "failure": decision.failure if decision else "",
                     "fault": decision.fault if decision else "",
@@ -100,8 +118,8 @@ async def explain_group(
                         }
                         for pin in (decision.pinned if decision else ())
                     ],
-                    "unsure": obstacle_json(present.of_pass),
-                    "next": _next(decision, node, pending, present),
+                    "unsure": obstacle_json(present.unsure),
+                    "next": _next(decision, rehearsed, node, pending, present),
                     "pending": [_pending(action, present) for action in pending],
                     "log": await journal.last_entries(guid=guid, limit=SHOWN),
                 }
@@ -118,7 +136,11 @@ def _link(link: GroupLink | None) -> Json | None:
 
 
 def _next(
-    decision: GroupDecision | None, node: Node, pending: Sequence[Action], present: Circumstances
+    decision: GroupDecision | None,
+    rehearsed: Sequence[Action],
+    node: Node,
+    pending: Sequence[Action],
+    present: Circumstances,
 ) -> list[Json]:
     """One entry a write: those about members with everybody's e-mail, where the same keeps them from being sent."""
     if decision is None:
@@ -137,7 +159,8 @@ def _next(
             {"action": "unlink", "reason": f"{node.entry.name} is no longer synced", "obstacle": None}
         )
     memberships: dict[tuple[str, Obstacle | None], Json] = {}
-    for one in decision.wanted:
+    writes: list[Action | WantedGroup] = [*rehearsed, *decision.wanted]
+    for one in writes:
         obstacle = present.against(one.kind, one.guid, pending, node.guid)
         row: Json = {"action": one.kind.value, "reason": one.reason, "obstacle": obstacle_json(obstacle)}
         if one.kind in MEMBERSHIP_KINDS:

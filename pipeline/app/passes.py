@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 
 from config.settings import Settings
-from pipeline.app import compose
+from pipeline.app import compose, rehearsal
 from pipeline.app.clock import SystemClock
 from pipeline.app.pace_memory import known_pace
 from pipeline.app.recorded import recorded
@@ -67,6 +67,8 @@ async def assembled(
     )
     try:
         yield assembly
+        if not simulated:
+            await rehearsal.drop(journal, settings.journal.path)
     finally:
         with anyio.CancelScope(shield=True):
             await assembly.close()
@@ -78,15 +80,18 @@ async def simulate(
     full: bool,
     outside: Outside | None = None,
     from_journal: bool = False,
+    is_kept: bool = False,
 ) -> Simulated:
     """Reads and decides everything on a copy of the journal; writes nothing to Dropbox and nothing to the journal.
 
+    `is_kept`: for `explain`, as long as no real pass has read the directory; then the caller owns the journal.
     `from_journal`: neither side is asked, both are as the journal last saw them. ControlError where it saw none.
     """
+    path = settings.journal.path
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ad-connector-")))
         copy = folder / "copy.db"
-        await _copy(settings.journal.path, copy)
+        await _copy(path, copy)
         journal = await Journal.open(copy)
         stack.push_async_callback(journal.close)
         clock: Clock | None = None
@@ -104,6 +109,8 @@ async def simulate(
             ]
             held = await journal.outbox.in_state(State.HELD)
             matches = await journal.links.count_by_match()
+        if is_kept:
+            await rehearsal.keep(journal, path)
         return Simulated(summary=summary, plan={**plan_document(summary, actions, held), "matches": matches})
 
 

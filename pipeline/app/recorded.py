@@ -45,8 +45,8 @@ async def recorded(settings: Settings, journal: Journal) -> Recorded:
         if not root or not domain or last is None:
             raise ControlError(
                 "read the journal",
-                "it holds no directory yet",
-                "run a pass first, or import a journal that has seen one",
+                "no real pass has read the directory into it yet",
+                "plan without --recorded, which reads both sides; or import a journal that has seen a pass",
             )
         graph, edges = await journal.mirror.graph()
         nodes = await journal.mirror.nodes(guid for guid, _, _ in graph)

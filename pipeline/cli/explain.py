@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -15,15 +16,17 @@ from pipeline.app.explanation import answer_about
 from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.outlook import outlook
 from pipeline.app.policies import group_options_of, planner_options_of
+from pipeline.app.rehearsal import Source, before_it, source_of
 from pipeline.app.renderings import seconds
 from pipeline.cli.session import execute
+from pipeline.core.obstacles import SIMULATION, Obstacle, only_simulated
 from pipeline.errors import WrongArgument
 from pipeline.model import Json
 from pipeline.redaction import escaped
 from stages.dropbox.memory import MemoryTeam
 from stages.groups.planner import GroupPlanner
 from stages.people.planner import Planner
-from state.journal import Journal
+from state.database import stamp
 
 
 def register(app: typer.Typer) -> None:
@@ -46,17 +49,16 @@ def register(app: typer.Typer) -> None:
             if group:
                 _show(await _groups(settings, group), text_of_group, as_json=as_json)
                 return 0
-            journal = await Journal.open(settings.journal.path, read_only=True)
-            try:
+            async with source_of(settings.journal.path) as source:
+                last = source.simulated
                 found = await answer_about(
-                    journal,
+                    source.journal,
                     planner_options_of(settings),
                     person,
                     SystemClock(),
-                    is_simulation=settings.simulation,
+                    simulation=_simulation(settings, source),
+                    rehearsed=partial(before_it, since=last.started) if last is not None else None,
                 )
-            finally:
-                await journal.close()
             if found.persons:
                 _show(found.persons, text_of, as_json=as_json)
             elif found.strangers:
@@ -78,14 +80,23 @@ def register(app: typer.Typer) -> None:
 
 
 async def _groups(settings: Settings, text: str) -> list[Json]:
-    journal = await Journal.open(settings.journal.path, read_only=True)
-    try:
-        clock, team = SystemClock(), MemoryTeam()
+    async with source_of(settings.journal.path) as source:
+        journal, clock, team = source.journal, SystemClock(), MemoryTeam()
         persons = Planner(team, journal, clock, planner_options_of(settings))
         planner = GroupPlanner(team, journal, clock, group_options_of(settings), preview=persons.preview)
-        return await explain_group(journal, planner, text, is_simulation=settings.simulation)
-    finally:
-        await journal.close()
+        return await explain_group(
+            journal,
+            planner,
+            text,
+            simulation=_simulation(settings, source),
+            rehearsed_since=source.simulated.started if source.simulated else None,
+        )
+
+
+def _simulation(settings: Settings, source: Source) -> Obstacle | None:
+    if source.simulated is not None:
+        return only_simulated(stamp(source.simulated.started)[:16] + "Z", is_setting=settings.simulation)
+    return SIMULATION if settings.simulation else None
 
 
 def _show(documents: Sequence[Json], text: Callable[[Json], str], *, as_json: bool) -> None:

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 async def _simulated(settings: Settings, *, full: bool) -> int:
     with lock.acquire(settings.journal.path, "run --simulate"), bars(Phase.DIRECTORY):
-        result = await passes.simulate(settings, full=full)
+        result = await passes.simulate(settings, full=full, is_kept=True)
         await passes.record_simulation(settings, result)
     plan_table(result.plan)
     return int(result.summary.code)

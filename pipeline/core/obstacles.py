@@ -25,14 +25,33 @@ class Obstacle:
     remedy: str
 
 
+SIMULATION = Obstacle(
+    by="simulation",
+    why="simulation = true, so nothing is written to Dropbox",
+    remedy="set simulation = false once `ad-connector plan` is as you want it",
+)
+
+
+def only_simulated(at: str, *, is_setting: bool) -> Obstacle:
+    """No real pass has read the directory yet; the simulated one of this moment has. `is_setting`: simulation is true."""
+    first = "set simulation = false, then `ad-connector run`" if is_setting else "`ad-connector run`"
+    return Obstacle(
+        by="simulation",
+        why=f"only simulated passes have run; this is what the one of {at} saw",
+        remedy=f"{first} is the first real pass",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What holds for everybody. `code`, `cause` and `remedy` are of the newest pass that ended, `pass_id` is its number.
 
+    `simulation`: while nothing is to be written. `is_rehearsal`: all that is known comes from a simulated pass.
     `held`: the sets that stand held. `group_fault`: why no group is touched.
     """
 
-    is_simulation: bool = False
+    simulation: Obstacle | None = None
+    is_rehearsal: bool = False
     pass_id: int = 0
     code: ExitCode = ExitCode.OK
     cause: str = ""
@@ -53,6 +72,11 @@ class Circumstances:
             remedy=f"{self.remedy}; the next pass that can read decides anew",
         )
 
+    @property
+    def unsure(self) -> Obstacle | None:
+        """Why what is known may be out of date, or was never done."""
+        return self.of_pass or (self.simulation if self.is_rehearsal else None)
+
     def against(
         self, kind: ActionKind, guid: str, pending: Sequence[Action], group_guid: str = ""
     ) -> Obstacle | None:
@@ -60,12 +84,8 @@ class Circumstances:
 
         `pending`: the open actions about the same subject.
         """
-        if self.is_simulation:
-            return Obstacle(
-                by="simulation",
-                why="simulation = true, so nothing is written to Dropbox",
-                remedy="set simulation = false once `ad-connector plan` is as you want it",
-            )
+        if self.simulation is not None:
+            return self.simulation
         same = [one for one in pending if one.kind is kind and one.guid == guid]
         of_pass = self.of_pass
         if of_pass is not None:

@@ -11,6 +11,7 @@ from pipeline.app.group_explanation import explain_group, text_of_group
 from pipeline.app.policies import group_options_of, planner_options_of
 from pipeline.cli.explain import text_of
 from pipeline.core.exits import ExitCode
+from pipeline.core.obstacles import SIMULATION
 from pipeline.errors import DirectoryError, TeamInfoError, TeamReadError
 from pipeline.model import ActionKind
 from stages.dropbox.memory import MemoryTeam
@@ -38,7 +39,8 @@ async def looking(world: World):  # type: ignore[no-untyped-def]
 async def told(world: World, name: str, *, is_simulation: bool = False) -> str:
     async with looking(world) as journal:
         options = planner_options_of(world.settings())
-        answer = await answer_about(journal, options, name, world.clock, is_simulation=is_simulation)
+        simulation = SIMULATION if is_simulation else None
+        answer = await answer_about(journal, options, name, world.clock, simulation=simulation)
     [one] = answer.persons
     return text_of(one)
 

@@ -492,11 +492,14 @@ class World:
         self.gate.die_at = 0
         return len(self.gate.crossings) >= at
 
-    async def simulate(self, monkeypatch: Any, *, full: bool = False) -> Simulated:
+    async def simulate(self, monkeypatch: Any, *, full: bool = False, is_kept: bool = False) -> Simulated:
         monkeypatch.setattr(passes, "SystemClock", lambda: self.clock)
         with anyio.fail_after(20):
             return await passes.simulate(
-                self.settings(), full=full, outside=Outside(directory=self.directory, team=self.team)
+                self.settings(),
+                full=full,
+                outside=Outside(directory=self.directory, team=self.team),
+                is_kept=is_kept,
             )
 
     def lose_journal(self) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline.core.exits import ExitCode
-from pipeline.core.obstacles import Circumstances
+from pipeline.core.obstacles import SIMULATION, Circumstances
 from pipeline.model import DESTRUCTIVE, Action, ActionKind, Profile, State
 from pipeline.records import HeldRecord
 
@@ -103,7 +103,7 @@ def test_of_what_is_held_the_set_is_named() -> None:
 
 
 def test_simulation_comes_first() -> None:
-    present = replace(ended(ExitCode.DIRECTORY), is_simulation=True)
+    present = replace(ended(ExitCode.DIRECTORY), simulation=SIMULATION)
     obstacle = present.against(ActionKind.INVITE, ANN, ())
     assert obstacle is not None
     assert obstacle.by == "simulation"

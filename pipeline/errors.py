@@ -146,3 +146,18 @@ class WrongArgument(ControlError):
 
     exit_code = 2
     default_hint = "see the command's --help"
+
+
+def forget_frames(error: BaseException) -> None:
+    """For an error that is kept: its traceback, and those of what led to it, keep everything that was in hand when it was raised,
+
+    a list of the whole team perhaps.
+    """
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in seen:
+            one.__traceback__ = None
+            seen.append(one)
+            waiting += [one.__cause__, one.__context__]

@@ -9,7 +9,8 @@ THRESHOLDS = (10_000, 10, 10)
 
 By default it looks after every 700, and a page of a thousand members is many thousand values. Values without cycles are freed
 without it, and nearly everything here is such a value: with the default a sixth of a full comparison's CPU is spent on looking
-through people who are all still needed. What it frees late is at most what one page holds.
+through people who are all still needed. What it frees late is at most what one page holds: an error that
+ended a pass is kept without its frames (`forget_frames`), which held all that was read.
 """
 
 

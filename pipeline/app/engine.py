@@ -380,7 +380,7 @@ class Engine:
     async def _end(self, error: ConnectorError) -> None:
         state = await self._open_pass(full=False)
         if state.ended_by is None:
-            state.ended_by = error
+            state.end_by(error)
             with in_pass(state.id):
                 logger().error(Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
         if self._watching and not isinstance(error, DirectoryError):

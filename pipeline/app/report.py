@@ -13,7 +13,7 @@ from pipeline.core.causes import Failure
 from pipeline.core.causes import Subject as Concerned
 from pipeline.core.exits import ExitCode, final_code, remedy_of
 from pipeline.core.plan import Note, NoteKind
-from pipeline.errors import ConnectorError, ControlError
+from pipeline.errors import ConnectorError, ControlError, forget_frames
 from pipeline.model import Action, Alert, Severity
 from pipeline.records import HeldRecord
 from stages.dropbox.applier import ApplyReport
@@ -41,6 +41,11 @@ class PassState:
     free_seats: int = 0
     selection: Selection | None = None
     told_held: set[str] = field(default_factory=set)  # held sets that the log has
+
+    def end_by(self, error: ConnectorError) -> None:
+        """The first error that ends it; it is kept until the next pass, and nothing that was in hand when it was raised."""
+        forget_frames(error)
+        self.ended_by = error
 
     def take_touched(self) -> set[str]:
         """Persons about whom something was decided or done, and whose groups have not been looked at since."""

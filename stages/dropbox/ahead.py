@@ -30,7 +30,10 @@ async def one_ahead(pages: AsyncIterator[Page]) -> AsyncIterator[AsyncIterator[P
                 failure = error
             tasks.cancel_scope.cancel()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # it holds this frame: what was read would stay until cyclic garbage is looked for
 
 
 async def _read(
@@ -52,4 +55,4 @@ async def _taken(receive: MemoryObjectReceiveStream[Page], faults: list[Exceptio
     async for page in receive:
         yield page
     if faults:
-        raise faults[0]
+        raise faults.pop()  # kept in no list that its own frames hold, as above

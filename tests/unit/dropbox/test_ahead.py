@@ -1,5 +1,7 @@
 """Pages read one ahead: the same pages, never more than one too early, and every fault where it belongs."""
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import anyio
@@ -77,3 +79,35 @@ async def test_cancelling_ends_the_reading() -> None:
                 await anyio.lowlevel.checkpoint()
     assert scope.cancelled_caught
     assert source.is_closed
+
+
+class Page(list[int]):
+    """One of which a weak reference can be had."""
+
+
+async def test_a_fault_that_nobody_keeps_keeps_no_page() -> None:
+    """Without the collector of cyclic garbage, which looks seldom."""
+    told: list[weakref.ref[Page]] = []
+
+    async def read() -> AsyncIterator[Page]:
+        page = Page([1])
+        told.append(weakref.ref(page))
+        yield page
+        raise TeamReadError("list the team", "broke off")
+
+    async def take() -> bool:
+        try:
+            async with one_ahead(read()) as pages:
+                async for _ in pages:
+                    pass
+        except TeamReadError:
+            return True
+        return False
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert await take()
+        assert [one() for one in told] == [None]
+    finally:
+        gc.enable()

@@ -59,7 +59,9 @@ async def select_person(journal: Journal, text: str) -> Selection:
         # A namesake who is gone is still remembered: whoever is in the sync group is meant.
         found = [node for node in found if node.listed] or found
     if len(found) != 1:
-        names = "; ".join(node.entry.dn for node in found)
+        names = "; ".join(
+            f"{node.entry.email} ({node.entry.dn})" if node.entry.email else node.entry.dn for node in found
+        )
         cause = (
             f"several persons fit {text!r}: {names}"
             if found
@@ -128,6 +130,7 @@ def select_rows(rows: Sequence[PlanRow]) -> Selection:
 
 
 _STALE = "what it was based on no longer holds; make a new plan"
+_UNKNOWN = "the journal knows nobody and no group of this GUID: the plan may be of another configuration"
 
 
 async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: datetime) -> Json:
@@ -136,6 +139,7 @@ async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: date
         done = await journal.outbox.done_since(since)
         open_actions = await journal.outbox.open_of({row.guid for row in rows if not row.group_contents})
         about_groups = await journal.groups.open_actions({row.guid for row in rows if row.group_contents})
+        known = await journal.mirror.nodes({row.guid for row in rows})
     done_people = {(one.guid, one.kind, one.changes) for one in done if not one.group_guid}
     done_groups = {GroupContent.of(one) for one in done if one.group_guid}
     standing_groups = {GroupContent.of(one): one for one in about_groups}
@@ -156,6 +160,9 @@ async def outcome_of_rows(journal: Journal, rows: Sequence[PlanRow], since: date
         results.append(
             {"action": row.kind.value, "email": row.email, "guid": row.guid, "state": state, "why": why}
         )
+    strange = [one for one in results if one["why"] == _STALE and one["guid"] not in known]
+    for one in strange:
+        one["why"] = _UNKNOWN
     return {"rows": results}
 
 

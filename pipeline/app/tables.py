@@ -94,10 +94,12 @@ def status_table(status: Json, console: Console | None = None) -> None:
     table.add_row("pending", ", ".join(f"{number} {name}" for name, number in status["pending"].items()))
     last = status["last_pass"]
     if last is None:
-        table.add_row("last pass", "none yet")
+        table.add_row("last pass", "none yet; `ad-connector plan` shows what one would do")
     else:
         nothing = "nothing sent" if last["exit_code"] else "nothing to do"
         done = ", ".join(f"{number} {name}" for name, number in last["actions"].items()) or nothing
+        if last["simulated"] and last["actions"]:
+            done = f"would have sent {done}"
         simulated = " (simulated)" if last["simulated"] else ""
         table.add_row(
             "last pass",

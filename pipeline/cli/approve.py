@@ -22,7 +22,15 @@ PATIENCE_SECONDS = 30.0
 
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector approve 3f9a1c07b2de")
-    def approve(context: typer.Context, digest: Annotated[str, typer.Argument(metavar="HASH")]) -> None:
+    def approve(
+        context: typer.Context,
+        digest: Annotated[
+            str,
+            typer.Argument(
+                metavar="HASH", help="of the set, as `status`, `plan`, the console and the mail show it"
+            ),
+        ],
+    ) -> None:
         """Releases exactly the held set that was shown, for as long as each of it is still wanted."""
 
         async def body(settings: Settings) -> int:
@@ -55,7 +63,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--person", help="of this person: e-mail, GUID, name or DN")
         ] = "",
     ) -> None:
-        """Makes actions due now."""
+        """Makes actions that wait for another try due now."""
         if not (failed or everything or person):
             raise typer.BadParameter("name --failed, --all or --person")
 

@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
     def explain_command(
         context: typer.Context,
         person: Annotated[
-            str, typer.Argument(help="e-mail, GUID, name, account or DN; also of persons who are gone")
+            str,
+            typer.Argument(
+                metavar="PERSON", help="e-mail, GUID, name, account or DN; also of persons who are gone"
+            ),
         ] = "",
         group: Annotated[
             str, typer.Option("--group", metavar="NAME", help="a group instead: name, GUID, account or DN")

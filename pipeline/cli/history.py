@@ -54,6 +54,8 @@ def register(app: typer.Typer) -> None:
                     lines = await journal.entries(after=max(0, end - last), limit=last)
                     for line in await named(journal, lines):
                         typer.echo(escaped(text_of_line(line)))
+                if not lines:
+                    typer.echo("the change log is empty: no real pass has written to it", err=True)
             finally:
                 await journal.close()
             return 0

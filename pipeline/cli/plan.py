@@ -58,7 +58,8 @@ def register(app: typer.Typer) -> None:
                 typer.echo(text)
             else:
                 _write(out, text)
-                typer.echo(f"{len(result.plan['actions'])} actions; the plan is in {out}", err=True)
+                count = len(result.plan["actions"])
+                typer.echo(f"{count} action{'s' if count != 1 else ''}; the plan is in {out}", err=True)
             ended_by = result.summary.ended_by
             return complain(ended_by, is_pass=False) if ended_by is not None else int(result.summary.code)
 

@@ -47,6 +47,8 @@ def register(app: typer.Typer) -> None:
             for row in reply["rows"]:
                 why = f"  {escaped(row['why'])}" if row["why"] else ""
                 typer.echo(f"{row['state']:<10} {row['action']:<14} {escaped(who(row))}{why}")
+            if not reply["rows"]:
+                typer.echo("the plan wants nothing", err=True)
             stale = sum(row["state"] == "stale" for row in reply["rows"])
             if stale and code == ExitCode.SYNC:
                 # The log's last line is of the pass, which knows nothing of rows that it never planned.

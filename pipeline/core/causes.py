@@ -42,7 +42,11 @@ _ENDINGS = {
         "the team info can't be fetched",
         ExitCode.TEAM_INFO.remedy,
     ),
-    -15: (Severity.CRITICAL, "nobody is in scope", "check the sync group; nobody was touched"),
+    -15: (
+        Severity.CRITICAL,
+        "nobody is in scope, or the sync group is missing",
+        "check the sync group; nobody was touched",
+    ),
     -16: (Severity.CRITICAL, "the team members can't be fetched", "try again; see the Dropbox status page"),
     -17: (
         Severity.WARNING,

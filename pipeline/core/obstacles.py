@@ -69,7 +69,7 @@ class Circumstances:
         return Obstacle(
             by="pass",
             why=f"pass {self.pass_id} ended with {int(self.code)}, {self.code.reason}{cause}.{proves}",
-            remedy=f"{self.remedy}; the next pass that can read decides anew",
+            remedy=f"{self.remedy}. The next pass that can read decides anew",
         )
 
     @property

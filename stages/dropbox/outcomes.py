@@ -44,9 +44,7 @@ def unreadable(route: str, text: str, request_id: str) -> Outcome:
     return lost(LostReply(route=route, text=f"the reply could not be read ({text})", request_id=request_id))
 
 
-_OUTAGE = (
-    "it is tried again by itself; see the network and proxy of this machine, and the Dropbox status page"
-)
+_OUTAGE = "the next pass tries again by itself; see the network and proxy of this machine, and the Dropbox status page"
 
 
 def replied(answer: Answer, operation: str, error: type[Error]) -> Reply:

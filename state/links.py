@@ -107,11 +107,23 @@ class Members:
         async with aclosing(self._database.stream("SELECT member_id FROM member", SLICE)) as slices:
             async for rows in slices:
                 absent += [row[0] for row in rows if row[0] not in told]
-        await self.forget(absent)
-
-    async def forget(self, member_ids: Iterable[str]) -> None:
         await self._database.execute_many(
-            "DELETE FROM member WHERE member_id = ?", ((one,) for one in member_ids)
+            "DELETE FROM member WHERE member_id = ?", ((one,) for one in absent)
+        )
+
+    async def lose(self, member_ids: Collection[str]) -> None:
+        """Asked for by its id, the team knows none of these any more. Who is linked to one stays so, to one that is removed for good:
+
+        the brake takes its share of those who are managed, and an account that is only missing would be one of them for ever.
+        """
+        await self._database.execute_many(
+            "INSERT INTO member SELECT member_id, 'removed', '', '', '', '', 0, 0, NULL, NULL FROM link WHERE member_id = ? "
+            "ON CONFLICT (member_id) DO UPDATE SET status = 'removed', recoverable = 0, email = '', external_id = ''",
+            ((one,) for one in member_ids),
+        )
+        await self._database.execute_many(
+            "DELETE FROM member WHERE member_id = ?1 AND NOT EXISTS (SELECT 1 FROM link WHERE member_id = ?1)",
+            ((one,) for one in member_ids),
         )
 
     async def all(self) -> list[Member]:

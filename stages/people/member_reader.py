@@ -68,7 +68,7 @@ class MemberReader:
             ids = {member.member_id for member in found}
         async with self._journal.transaction():
             await self._journal.members.save_differing(found)
-            await self._journal.members.forget(stale - ids)
+            await self._journal.members.lose(stale - ids)
         missing_links = [guid for guid, link in links.items() if link.member_id not in ids]
         if missing_links:
             await self._search_again(nodes, missing_links)

@@ -157,6 +157,22 @@ async def test_more_than_half_of_all_managed_is_held_whatever_the_setting(new_wo
     assert world.harm() == []
 
 
+async def test_accounts_that_are_gone_for_good_are_managed_no_more(new_world: Make) -> None:
+    """Dropbox does not show them for ever: counted all the same, they would let more and more leave at once."""
+    world = new_world(safety={"max_leavers": "100%", "min_leavers_allowed": 100})
+    guids = await team_of(world, 14)
+    for guid in guids[:8]:
+        world.directory.delete(guid)
+        member = world.member_of(guid)
+        assert member is not None
+        del world.team.members[member.member_id]
+    assert (await world.run(full=True)).code is ExitCode.OK
+    for guid in guids[8:12]:
+        world.directory.disable(guid)
+    assert (await world.run()).code is ExitCode.BRAKE
+    assert world.harm() == []
+
+
 async def test_a_wrong_email_attribute_is_braked(world: World) -> None:
     guids = await team_of(world, 30)
     for number, guid in enumerate(guids):

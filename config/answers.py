@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -70,11 +71,21 @@ def _parts(answer: str) -> list[str]:
     return [part.strip() for part in answer.split(",") if part.strip()]
 
 
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
+)
+
+
 def _servers(answer: str) -> dict[str, Any]:
     parts = _parts(answer)
     if "://" not in answer:
         if len(parts) > 1:
             raise ValueError("write addresses as ldaps://name, or one domain's name")
+        # DNS is asked for it: a password that was typed into the wrong line must not get there.
+        if _DOMAIN.fullmatch(answer.strip().rstrip(".")) is None:
+            raise ValueError(
+                "write the domain's DNS name with its dots, such as example.test, or addresses as ldaps://name"
+            )
         return {
             "directory.servers": [],
             "directory.domain": answer,

@@ -36,6 +36,11 @@ class ConnectorError(Exception):
         self.hint = hint or self.default_hint
         super().__init__(f"{operation}: {cause}")
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """`cause`, one by one where there are several."""
+        return (self.cause,)
+
     def __str__(self) -> str:
         return f"{self.operation}: {self.cause}. What to do: {self.hint}"
 
@@ -47,6 +52,10 @@ class ConfigurationError(ConnectorError):
     def __init__(self, operation: str, faults: tuple[str, ...] | str, hint: str = "") -> None:
         self.faults = (faults,) if isinstance(faults, str) else faults
         super().__init__(operation, "; ".join(self.faults), hint)
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        return self.faults
 
 
 class RightsError(ConnectorError):

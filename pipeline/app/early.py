@@ -33,7 +33,9 @@ def mail_early_fault(path: Path | None, environ: Mapping[str, str], error: Conne
         if mail is None or not mail.enabled:
             return
         code = int(final_code(error, held=False, failed=False))
-        alert = ended_alert(code, operation=error.operation, cause=error.cause, remedy=error.hint)
+        alert = ended_alert(
+            code, operation=error.operation, cause=error.cause, causes=error.causes, remedy=error.hint
+        )
         memory = log.path.with_name(f"{log.path.name}.told") if log is not None else None
         if alert is None or _was_told(memory, alert.fingerprint, timedelta(hours=mail.repeat_hours or 24)):
             return

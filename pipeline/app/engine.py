@@ -161,7 +161,7 @@ class Engine:
 
     def troubles(self) -> tuple[str, ...]:
         """What stands in the way at the moment, for monitors."""
-        return tuple(trouble.key for trouble in (self._directory_trouble, self._team_trouble) if trouble.key)
+        return tuple(one.words for one in (self._directory_trouble, self._team_trouble) if one.words)
 
     async def quiet(self) -> None:
         """Returns once everything that was asked for has been looked at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipeline.core.exits import ExitCode
 from pipeline.errors import ConnectorError
 
 FIRST_DELAY_SECONDS = 5.0
@@ -13,9 +14,10 @@ LONGEST_DELAY_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Trouble:
-    """`key` names what stands, and is empty when nothing does."""
+    """`key` names what stands, and is empty when nothing does; `words` tell it to people, without the names that a cause may hold."""
 
     key: str = ""
+    words: str = ""
     count: int = 0
     again_at: datetime | None = None
 
@@ -24,6 +26,7 @@ class Trouble:
         key = f"{type(error).__name__} {error.operation}"
         news = self.key != key
         self.key = key
+        self.words = f"{error.operation}: {ExitCode(error.exit_code).reason}"
         self.count = 1 if news else self.count + 1
         delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(self.count - 1, 6))
         self.again_at = now + timedelta(seconds=delay)
@@ -36,5 +39,5 @@ class Trouble:
     def end(self) -> bool:
         """It is over; False when there was none."""
         was = bool(self.key)
-        self.key, self.count, self.again_at = "", 0, None
+        self.key, self.words, self.count, self.again_at = "", "", 0, None
         return was

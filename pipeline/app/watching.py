@@ -254,14 +254,15 @@ class Watch:
         return await known_pace(self._journal)
 
     async def _refuse(self, error: ConnectorError) -> None:
-        logger().error(
-            Event.CONFIGURATION_REFUSED, operation=error.operation, cause=error.cause, hint=error.hint
-        )
+        for cause in error.causes:
+            logger().error(
+                Event.CONFIGURATION_REFUSED, operation=error.operation, cause=cause, hint=error.hint
+            )
         alert = Alert(
             key=AlertKind.RELOAD.value,
             severity=Severity.WARNING,
             title="the changed configuration was refused; the old one goes on",
-            lines=(f"{error.operation}: {error.cause}",),
+            lines=tuple(f"{error.operation}: {cause}" for cause in error.causes),
             remedy=f"{error.hint}; then reload again",
             fingerprint=fingerprint_of(error.operation, error.cause),
         )

@@ -16,6 +16,7 @@ from pipeline import log
 from pipeline.cli.invocation import Invocation
 from pipeline.core.exits import final_code, shell_status
 from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError
+from pipeline.redaction import escaped, redacted
 
 _ON_THE_SPOT = (InstanceRunning, ControlError)
 
@@ -92,10 +93,18 @@ def complain(error: ConnectorError, *, is_pass: bool) -> int:
     """Tells an error where it belongs, and returns its code. What another process owns the log for goes to standard error only."""
     code: int = final_code(error, held=False, failed=False)
     if is_pass and not isinstance(error, _ON_THE_SPOT):
-        log.logger().error(log.Event.FAULT, operation=error.operation, cause=error.cause, hint=error.hint)
+        for cause in error.causes:
+            log.logger().error(log.Event.FAULT, operation=error.operation, cause=cause, hint=error.hint)
         log.exit_line(int(code))
     else:
-        sys.stderr.write(f"{error.operation}: {error.cause}\nWhat to do: {error.hint}\n")
+        several = len(error.causes) > 1
+        told = (
+            (f"{error.operation}:", *(f"  {cause}" for cause in error.causes))
+            if several
+            else (f"{error.operation}: {error.cause}",)
+        )
+        for line in (*told, f"What to do: {error.hint}"):
+            sys.stderr.write(f"{escaped(redacted(line))}\n")
         if is_pass:
             sys.stderr.write(f"exit code: {int(code)}\n")
     return int(code)

@@ -88,6 +88,7 @@ def ended_alert(
     *,
     operation: str = "",
     cause: str = "",
+    causes: Sequence[str] = (),
     remedy: str = "",
     standing: Iterable[Alert] = (),
 ) -> Alert | None:
@@ -95,6 +96,7 @@ def ended_alert(
 
     One key for all codes: another code is a change of the same cause, and only a pass that ends well proves that
     the one before is over (a pass that can't reach the directory says nothing about Dropbox).
+    `causes`: `cause` one by one, where it is made of several.
     """
     kinds = {kind_of(alert.key) for alert in standing}
     told = (exit_code == -17 and AlertKind.FAILED in kinds) or (exit_code == -18 and AlertKind.HELD in kinds)
@@ -108,7 +110,7 @@ def ended_alert(
         key=AlertKind.EXIT_CODE.value,
         severity=severity,
         title=f"{title} (exit code {exit_code})",
-        lines=(fact,) if fact else (),
+        lines=_shown((operation, *causes)) if len(causes) > 1 else (fact,) if fact else (),
         remedy=remedy or usual_remedy,
         # Ports, times and ids in the cause differ from pass to pass and are no news. Whole words: a request's id is hexadecimal.
         fingerprint=fingerprint_of(str(exit_code), operation, re.sub(r"\w*\d\w*", "#", cause)),

@@ -163,7 +163,9 @@ def test_a_service_tells_how_it_is_and_takes_a_new_configuration_only_when_it_is
     # --- an outage shows
     world.sandbox.domain.kill_blocking()
     tools.wait_until(lambda: get(port, "/readyz")[0] == 503, "the outage shows", seconds=60)
-    assert json.loads(get(port, "/readyz")[1])["reasons"]
+    reasons = json.loads(get(port, "/readyz")[1])["reasons"]
+    assert any("the directory can't be reached" in reason for reason in reasons)
+    assert not any("Error" in reason for reason in reasons), "words for people"
     assert metrics(port)["ad_connector_ready"] == 0
     assert get(port, "/healthz")[0] == 200
 

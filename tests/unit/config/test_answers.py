@@ -123,6 +123,26 @@ def test_servers_or_a_domain_and_never_a_password_in_the_clear() -> None:
     assert question_for("directory.domain") is question
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "Tr0ub4dor",
+        "Tr0ub4dor&3",
+        "correct horse.battery staple",
+        "pass_word.example",
+        "hunter2.",
+        "a..b",
+        "1.2",
+        "x.1234",
+    ],
+)
+def test_what_does_not_look_like_a_domain_is_not_asked_of_dns(typed: str) -> None:
+    """It may be a password that was typed into the wrong line."""
+    with pytest.raises(ValueError, match="DNS name") as refused:
+        meaning(_question("directory.servers"), typed)
+    assert typed not in str(refused.value)
+
+
 def test_where_secrets_lie() -> None:
     assert reference("file", "directory.password") == "file:directory.password"
     assert reference("f", "dropbox.refresh_token") == "file:dropbox.token"

@@ -2,7 +2,8 @@
 
 Items are counted per kind of subject over a rolling window: what was sent within it, and what is wanted now.
 Over the limit **all** wanted items of that kind are held, the rest goes on. A held set is known by a hash over
-exactly its content, so that an approval releases what was shown and nothing else.
+exactly its content, so that an approval releases what was shown and nothing else. What is held stays held until it is
+approved or wanted no more: an admin who does nothing must not find it sent once the window has moved on.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class BrakeItem:
 
     `guid` is the person's, or for GROUP_DELETE the group's; `group_guid` the directory group of a GROUP_REMOVE.
     `new_email` is set when an UPDATE changes the e-mail. `detail` is whatever else the approval shall be bound
-    to. `cause`, `dn` and `seen_at` only serve to show clusters. `ref` is the caller's own, and not looked at.
+    to. `cause`, `dn` and `seen_at` only serve to show clusters. `held`: a set that was shown holds it already. `ref` is the
+    caller's own, and not looked at.
     """
 
     guid: str
@@ -52,6 +54,7 @@ class BrakeItem:
     dn: str = ""
     seen_at: datetime | None = None
     approved: bool = False
+    held: bool = False
     ref: int = 0
 
     @property
@@ -350,9 +353,9 @@ def _hold_group_members(
 ) -> list[HeldSet]:
     """All groups together like leavers, else group by group, as a share of the group's members."""
     everybody: frozenset[str] = frozenset().union(*window.group_members.values())
-    overall = _hold(Subject.GROUP_MEMBERS, items, everybody, *_limit_of_people(managed, policy))
-    if overall:
-        return overall
+    limit, rule = _limit_of_people(managed, policy)
+    if len(everybody | {item.guid for item in items}) > limit:
+        return _hold(Subject.GROUP_MEMBERS, items, everybody, limit, rule)
     by_group: dict[str, list[BrakeItem]] = defaultdict(list)
     for item in items:
         by_group[item.group_guid].append(item)
@@ -360,9 +363,9 @@ def _hold_group_members(
     for group, of_group in sorted(by_group.items()):
         sent = window.group_members.get(group, frozenset())
         size = group_sizes.get(group, 0) + len(sent)  # the size before the window's removals
-        limit = policy.max_leavers
+        of_size = policy.max_leavers
         held += _hold(
-            Subject.GROUP_MEMBERS, of_group, sent, limit.of(size), limit.describe(size), group=group
+            Subject.GROUP_MEMBERS, of_group, sent, of_size.of(size), of_size.describe(size), group=group
         )
     return held
 
@@ -376,10 +379,17 @@ def _hold(
     *,
     group: str = "",
 ) -> list[HeldSet]:
-    """The items as one held set when they and what was sent exceed the limit; else nothing."""
+    """The items as one held set when they and what was sent exceed the limit; else those that are held already."""
     persons = {item.guid for item in items}
     if len(persons | sent) <= limit:
-        return []
+        items = [item for item in items if item.held]
+        if not items:
+            return []
+        persons = {item.guid for item in items}
+        rule = f"{rule}; more than that when they were held"
+    elif sent:
+        # Four of eleven are no half: whoever reads the rule must see what else was counted.
+        rule = f"{rule}; {len(sent)} sent within safety.window_hours count too"
     return [
         HeldSet(
             hash=content_hash(subject, items, group_guid=group),
@@ -388,8 +398,7 @@ def _hold(
             wanted=len(persons),
             sent=len(sent),
             limit=limit,
-            # Four of eleven are no half: whoever reads the rule must see what else was counted.
-            rule=f"{rule}; {len(sent)} sent within safety.window_hours count too" if sent else rule,
+            rule=rule,
             kinds=tuple(sorted(Counter(item.kind for item in items).items())),
             clusters=clusters_of(items),
             group_guid=group,

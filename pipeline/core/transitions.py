@@ -40,7 +40,7 @@ TRANSITIONS = (
     Transition(State.RETRY, State.HELD, "brake"),
     Transition(State.FAILED, State.PLANNED, "the person changed, or retry"),
     Transition(State.FAILED, State.HELD, "brake"),
-    Transition(State.HELD, State.PLANNED, "approve, or within the limit again"),
+    Transition(State.HELD, State.PLANNED, "approve, or the limit was switched off"),
     *(
         Transition(state, State.SUPERSEDED, "a newer decision, or no longer wanted")
         for state in (State.PLANNED, State.WAITING, State.RETRY, State.FAILED, State.HELD)

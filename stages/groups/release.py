@@ -61,6 +61,7 @@ def _brake_item(action: Action, node: Node | None) -> BrakeItem:
         dn=node.entry.dn if node else "",
         seen_at=action.seen_at,
         approved=action.approved,
+        held=action.state is State.HELD,
         ref=action.id,
     )
 

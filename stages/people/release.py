@@ -145,6 +145,7 @@ def _brake_item(action: Action, dn: str, member: Member | None) -> BrakeItem:
         dn=dn,
         seen_at=action.seen_at,
         approved=action.approved,
+        held=action.state is State.HELD,
         ref=action.id,
     )
 

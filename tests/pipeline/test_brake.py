@@ -134,6 +134,47 @@ async def test_a_held_set_dissolves_when_it_is_no_longer_wanted(world: World) ->
     assert world.team.effects == []
 
 
+async def test_who_is_held_stays_held_when_the_window_has_moved_on(world: World) -> None:
+    guids = await team_of(world, 40)
+    for guid in guids[:10]:
+        world.directory.disable(guid)
+    assert (await world.run()).code is ExitCode.OK
+    for guid in guids[10:14]:
+        world.directory.disable(guid)
+    assert (await world.run()).code is ExitCode.BRAKE
+    world.clock.turn(hours=25)
+    world.directory.disable(guids[14])  # within the limit by now, and in no set
+    summary = await world.run(full=True)
+    assert summary.code is ExitCode.BRAKE
+    assert len(world.harm()) == 11
+    (digest,) = await world.held()
+    assert await world.approve(digest) == 4
+    assert (await world.run()).code is ExitCode.OK
+    assert len(world.harm()) == 15
+
+
+async def test_one_who_came_back_does_not_let_the_others_go(world: World) -> None:
+    guids = await team_of(world, 40)
+    world.directory.remove_members(world.group, *guids[:11])
+    assert (await world.run()).code is ExitCode.BRAKE
+    world.directory.add_members(world.group, guids[0])
+    assert (await world.run()).code is ExitCode.BRAKE
+    assert world.harm() == []
+
+
+async def test_approving_an_earlier_set_does_not_release_who_was_held_later(world: World) -> None:
+    guids = await team_of(world, 40)
+    world.directory.remove_members(world.group, *guids[:11])
+    await world.run()
+    (digest,) = await world.held()
+    world.directory.remove_members(world.group, guids[11])
+    await world.run()
+    assert await world.approve(digest) == 11
+    assert (await world.run()).code is ExitCode.BRAKE
+    assert len(world.harm()) == 11
+    assert len(await world.held()) == 1
+
+
 async def test_approved_persons_who_came_back_and_leave_again_are_held_again(world: World) -> None:
     guids = await team_of(world, 40)
     world.directory.remove_members(world.group, *guids[:20])

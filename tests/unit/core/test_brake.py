@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -161,6 +162,40 @@ def test_approved_items_pass_and_do_not_count() -> None:
     assert brake([*approved, *leavers(50)]).held == ()
     result = brake([*approved, *leavers(51)])
     assert list(result.released) == approved
+
+
+def test_what_is_held_stays_held_though_the_limit_is_no_longer_exceeded() -> None:
+    shown = [replace(item, held=True) for item in leavers(4)]
+    newcomer = leavers(1, first=4)
+    result = brake([*shown, *newcomer], policy=number(10))
+    (held,) = result.held
+    assert held.items == tuple(shown)
+    assert held.rule == "at most 10; more than that when they were held"
+    assert list(result.released) == newcomer
+    assert held.hash == content_hash(Subject.LEAVERS, leavers(4))
+
+
+def test_what_is_held_goes_when_it_is_approved_and_no_later_one_with_it() -> None:
+    approved = [replace(item, approved=True) for item in leavers(11)]
+    beside = replace(leavers(1, first=11)[0], held=True)
+    result = brake([*approved, beside], policy=number(10))
+    assert list(result.released) == approved
+    assert [held.items for held in result.held] == [(beside,)]
+
+
+def test_memberships_held_over_all_groups_stay_held_group_by_group() -> None:
+    items = [
+        BrakeItem(guid=f"p{n}", kind=K.GROUP_REMOVE, group_guid=group, held=True)
+        for group in ("g", "h")
+        for n in range(2)
+    ]
+    held = brake(items, policy=number(3)).held
+    assert [(one.group_guid, one.wanted) for one in held] == [("g", 2), ("h", 2)]
+
+
+def test_invitations_held_go_when_there_is_no_limit_any_more() -> None:
+    items = [BrakeItem(guid="p", kind=K.INVITE, held=True)]
+    assert brake(items, policy=number(10)).held == ()
 
 
 def test_deleting_a_group_is_always_held_until_approved() -> None:

@@ -48,6 +48,6 @@ def test_the_picture_shows_every_transition_and_both_ends() -> None:
     lines = render_mermaid().splitlines()
     assert lines[0] == "stateDiagram-v2"
     assert "    [*] --> planned: decided" in lines
-    assert "    held --> planned: approve, or within the limit again" in lines
+    assert "    held --> planned: approve, or the limit was switched off" in lines
     assert lines[-2:] == ["    done --> [*]", "    superseded --> [*]"]
     assert len(lines) == 1 + len(TRANSITIONS) + 2

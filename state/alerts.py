@@ -119,12 +119,15 @@ class Alerts:
                 )
         return found
 
-    async def due_mails(self, now: datetime) -> list[MailRecord]:
-        """In the order in which they have to be sent; one that says that something is over comes after, or waits for, the alerts of it."""
+    async def due_mails(self, now: datetime | None) -> list[MailRecord]:
+        """Those whose time has come (None: whatever waits), in the order in which they have to be sent: one that says that
+        something is over comes after, or waits for, the alerts of it.
+        """
         due: list[MailRecord] = []
         put_off: set[str] = set()  # causes of which an earlier mail alerts whose time has not come
         for mail in await self._unsent():
-            if mail.due > stamp(now) or not put_off.isdisjoint(one["key"] for one in mail.over):
+            in_back_off = now is not None and mail.due > stamp(now)
+            if in_back_off or not put_off.isdisjoint(one["key"] for one in mail.over):
                 put_off |= mail.causes
                 continue
             due.append(

@@ -40,7 +40,7 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
             await parts.notifier.judge(alerts, judged=judged_kinds(state), simulated=False)
             if not watching:
                 with anyio.move_on_after(MAIL_PATIENCE_SECONDS):
-                    await parts.notifier.send_due()
+                    await parts.notifier.send_due(all_waiting=True)
         if code:
             remedy = remedy_of(code, state.ended_by.hint if state.ended_by else "")
             logger().warning(Event.FAULT, exit_code=int(code), reason=code.reason, remedy=remedy)

@@ -86,12 +86,16 @@ class Notifier:
                 message_id = f"<{uuid.uuid4()}@{self._host_name}>"
                 await alerts.queue_mail(message_id, send, over, now, simulated=simulated)
 
-    async def send_due(self) -> int:
-        """Sends the mails whose time has come. A mail server that is down stops nothing: they stay in the journal."""
+    async def send_due(self, *, all_waiting: bool = False) -> int:
+        """Sends the mails whose time has come. A mail server that is down stops nothing: they stay in the journal.
+
+        `all_waiting`: those in back-off too. A pass that ends has one chance, and the admin may have started it just
+        because the mail server is back; one refusal still ends the attempt.
+        """
         if self._mailer is None:
             return 0
         async with self._journal.reading():
-            mails = await self._journal.alerts.due_mails(self._clock.now())
+            mails = await self._journal.alerts.due_mails(None if all_waiting else self._clock.now())
         sent = 0
         for mail in mails:
             try:

@@ -1,7 +1,5 @@
 """Alerts: a dead mail server stops nothing and loses nothing; a blind account is told of (behaviour.md §5, §10)."""
 
-import time
-
 import pytest
 
 COCO = "coco.chanel@example.test"
@@ -9,9 +7,7 @@ HEDY = "hedy.lamarr@example.test"
 
 
 @pytest.mark.parametrize("trouble", ["dead", "refuses"])
-def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_later_run(
-    settled, tools, trouble
-):
+def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_later_run(settled, trouble):
     settled.configure(safety={"max_leavers": 0})
     if trouble == "dead":
         settled.mailbox.stop_blocking()
@@ -20,13 +16,11 @@ def test_a_dead_mail_server_stops_nothing_and_the_alert_arrives_once_with_a_late
     settled.admin.remove_members("Dropbox", "Hedy Lamarr")
     settled.admin.modify("Ada Lovelace", sn="King")
     done = settled("run")
-    tried = time.monotonic()
     settled.check_exit_line(-18, done)
     assert settled.members()["ada.lovelace@example.test"].surname == "King"
     assert settled.status()["mails_waiting"] == 1
     settled.mailbox.refuse_with = ""
     settled.mailbox.start_blocking()
-    tools.wait_until(lambda: time.monotonic() - tried > 5.5, "the next try is due")
     assert settled("run").code == -18
     (mail,) = settled.mailbox.wait_for_blocking(1)
     assert "approve" in mail.text

@@ -84,7 +84,9 @@ def test_more_than_five_percent_leave_with_the_settings_of_a_new_configuration(m
     assert "suspended" not in world.states().values()
     assert "5%" in world.mailbox.wait_for_blocking(1)[0].text
     world.admin.add_members("Bulk 001", "Person 000012")
-    done = world("run")  # eleven would do, but these are held: whoever mends a mistake one by one must not set it off
+    done = world(
+        "run"
+    )  # eleven would do, but these are held: whoever mends a mistake one by one must not set it off
     world.check_exit_line(-18, done)
     assert "suspended" not in world.states().values()
     eleven = [f"Person {number:06d}" for number in range(1, 12)]

@@ -64,6 +64,11 @@ class Place:
         self.clock.at += timedelta(seconds=seconds)
         await self.notifier.send_due()
 
+    async def run_ends(self, *, failure: MailError | None = None) -> int:
+        """A single pass has one chance to send what waits."""
+        self.mailer.failure = failure
+        return await self.notifier.send_due(all_waiting=True)
+
     def arrived(self) -> list[str]:
         return [
             word
@@ -73,7 +78,7 @@ class Place:
 
     async def unsent(self) -> Sequence[str]:
         async with self.journal.reading():
-            mails = await self.journal.alerts.due_mails(self.clock.now() + timedelta(days=1000))
+            mails = await self.journal.alerts.due_mails(None)
         return [mail.message_id for mail in mails]
 
 
@@ -150,3 +155,15 @@ async def test_mails_that_an_earlier_version_queued_are_sent_as_they_are(place: 
         )
     await place.passes(SEATS)
     assert place.arrived() == ["over: no free seat", "no free seat"]
+
+
+@pytest.mark.parametrize("failure", [DOWN, WRONG_PASSWORD])
+async def test_a_single_pass_sends_what_is_in_back_off(place: Place, failure: MailError) -> None:
+    await place.passes(DIRECTORY, failure=failure)
+    await place.passes(DIRECTORY, SEATS, failure=failure)
+    tried = place.tried
+    assert await place.run_ends(failure=failure) == 0
+    assert place.tried == tried + 1, "one refusal ends the attempt"
+    assert await place.run_ends() == 2
+    assert place.arrived() == [DIRECTORY.title, SEATS.title]
+    assert await place.unsent() == []

@@ -12,15 +12,15 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
+from pipeline.core.clusters import Cluster, clusters_of
 from pipeline.model import FREES_SEAT, LEAVER_KINDS, ActionKind
 from pipeline.records import HeldRecord
 
 HASH_LENGTH = 12
-MAX_CLUSTERS = 10
 ALWAYS_HELD_FROM = 4
 """Managed members from which on more than half of them is held whatever the setting."""
 
@@ -127,21 +127,6 @@ class WindowCounts:
     group_members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     email_changes: frozenset[str] = frozenset()
     invites: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """`count` held items share `value`; `by` is cause, ou, minute, or other (what shares nothing)."""
-
-    by: str
-    value: str
-    count: int
-
-    def describe(self) -> str:
-        """For people: `left Sales`, `in OU=Sales,DC=…`, `seen in the minute 2026-11-23 09:01 UTC`, `various`."""
-        return {"ou": f"in {self.value}", "minute": f"seen in the minute {self.value} UTC"}.get(
-            self.by, self.value or "various"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,52 +273,6 @@ def content_hash(subject: Subject, items: Iterable[BrakeItem], *, group_guid: st
     """Twelve hex digits over the subject and the sorted content of the items; order doesn't matter."""
     lines = sorted("\x1f".join(item.content) for item in items)
     return hashlib.sha256("\x1e".join([subject.value, group_guid, *lines]).encode()).hexdigest()[:HASH_LENGTH]
-
-
-def clusters_of(items: Sequence[BrakeItem]) -> tuple[Cluster, ...]:
-    """Each item in one cluster, the largest first, at most MAX_CLUSTERS and one `other`.
-
-    Everything that a poll brings shares its minute, and often an OU: so the wider sort of cluster must explain
-    twice as many items to be taken before the narrower one.
-    """
-    left = [_traits(item) for item in items]
-    clusters: list[Cluster] = []
-    while left and len(clusters) < MAX_CLUSTERS:
-        counts = Counter(trait for traits in left for trait in traits)
-        best = max(counts, key=lambda trait: (counts[trait] * _WEIGHTS[trait[0]], trait), default=None)
-        if best is None or counts[best] < 2:
-            break
-        clusters.append(Cluster(*best, counts[best]))
-        left = [traits for traits in left if best not in traits]
-    if left:
-        clusters.append(Cluster("other", "", len(left)))
-    return tuple(sorted(clusters, key=lambda cluster: -cluster.count))
-
-
-def parent_of(dn: str) -> str:
-    """The DN above: what follows the first comma that isn't escaped (RFC 4514). Empty when there is none."""
-    position = 0
-    while position < len(dn):
-        if dn[position] == "\\":
-            position += 1
-        elif dn[position] == ",":
-            return dn[position + 1 :].strip()
-        position += 1
-    return ""
-
-
-_WEIGHTS = {"cause": 4, "ou": 2, "minute": 1}
-
-
-def _traits(item: BrakeItem) -> list[tuple[str, str]]:
-    traits = []
-    if item.cause:
-        traits.append(("cause", item.cause))
-    if unit := parent_of(item.dn):
-        traits.append(("ou", unit))
-    if item.seen_at is not None:
-        traits.append(("minute", item.seen_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")))
-    return traits
 
 
 def _limit_of_people(managed: int, policy: BrakePolicy) -> tuple[int, str]:

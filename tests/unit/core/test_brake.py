@@ -15,19 +15,17 @@ from pipeline.core.brake import (
     BrakeItem,
     BrakePolicy,
     BrakeResult,
-    Cluster,
     Limit,
     Sent,
     Subject,
     WindowCounts,
     apply_brake,
-    clusters_of,
     content_hash,
     count_window,
     counted_kinds,
-    parent_of,
     subject_of,
 )
+from pipeline.core.clusters import Cluster, clusters_of, parent_of
 from pipeline.model import ActionKind as K
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -168,6 +168,11 @@ class Mirror:
                 found.setdefault(row["email_key"], []).append(row["guid"])
         return found
 
+    async def known_sids(self, sids: Iterable[str]) -> frozenset[str]:
+        """Those of them that somebody in the mirror has. No index serves it: not for what is asked often."""
+        statement = "SELECT sid FROM node WHERE sid IN (SELECT value FROM json_each(?))"
+        return frozenset(row[0] for row in await self._database.fetch(statement, (dump(sorted(sids)),)))
+
     async def listed_users(self) -> list[Node]:
         rows = await self._database.fetch(
             "SELECT * FROM node WHERE listed = 1 AND kind = 'user' ORDER BY first_listed_at, guid"

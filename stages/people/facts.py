@@ -40,6 +40,7 @@ class Facts:
     open_actions: Mapping[str, Sequence[Action]]
     pins: Mapping[str, Pin]
     labels: Mapping[str, str]
+    owned: frozenset[str]  # external ids of the original connector that name somebody in the mirror
 
 
 class FactReader:
@@ -108,7 +109,18 @@ class FactReader:
             open_actions=await journal.outbox.open_of(guids),
             pins=await journal.pins(guids),
             labels={**{guid: label_of(node) for guid, node in nodes.items()}, **labels},
+            owned=await self._owned(by_email),
         )
+
+    async def _owned(self, by_email: Mapping[str, Sequence[Member]]) -> frozenset[str]:
+        """Asked for only where such ids may be overwritten: who bears one may not have been matched yet."""
+        policy = self._policy
+        if not (policy.adopt_legacy and policy.overwrite_foreign_ids):
+            return frozenset()
+        ids = {member.external_id for members in by_email.values() for member in members}
+        sids = sorted(one.removeprefix(LEGACY_PREFIX) for one in ids if one.startswith(LEGACY_PREFIX))
+        known = await self._journal.mirror.known_sids(sids) if sids else ()
+        return frozenset(f"{LEGACY_PREFIX}{sid}" for sid in known)
 
     def of_linked(
         self, pairs: Sequence[tuple[Link, Node]], members: Sequence[Member], now: datetime
@@ -131,6 +143,7 @@ class FactReader:
             open_actions={},
             pins={},
             labels={},
+            owned=frozenset(),
         )
 
     def subject(self, node: Node, facts: Facts, nesting: Nesting, *, with_path: bool = True) -> Subject:
@@ -142,6 +155,7 @@ class FactReader:
         policy = self._policy
         email = mapped.profile.email
         linked = facts.linked.get(link.member_id) if link else None
+        same_address = facts.by_email.get(email, ()) if email and node.listed else ()
         found = by_link(linked) or match(
             guid,
             link,
@@ -153,11 +167,15 @@ class FactReader:
                 by_legacy_id=facts.by_external.get(f"{LEGACY_PREFIX}{node.entry.sid}", ())
                 if node.entry.sid and policy.adopt_legacy
                 else (),
-                by_email=facts.by_email.get(email, ()) if email and node.listed else (),
+                by_email=same_address,
             ),
             facts.holders,
             own_format=policy.external_id_format,
-            legacy_belongs=policy.adopt_legacy and not policy.overwrite_foreign_ids,
+            legacy_belongs=policy.adopt_legacy
+            and (
+                not policy.overwrite_foreign_ids
+                or any(one.external_id in facts.owned for one in same_address)
+            ),
         )
         member_email = found.member.email if found.member else ""
         twins: Sequence[str] = facts.same_email.get(email, ()) if email and node.listed else ()

@@ -168,6 +168,24 @@ async def test_a_foreign_id_is_overwritten_only_when_asked_for(new_world: Make) 
     assert world.member("ann").external_id == f"ad-guid:{ann}"
 
 
+@pytest.mark.parametrize("which", [0, 1])
+async def test_an_account_stays_with_whom_its_legacy_id_names_also_where_ids_may_be_overwritten(
+    new_world: Make, which: int
+) -> None:
+    """Whichever of the two is decided about first: the old address went to a newcomer."""
+    world = new_world(external_id={"overwrite_foreign": True})
+    guids = world.people("ann", "bob")
+    owner, newcomer = guids[which], guids[1 - which]
+    world.directory.modify(owner, mail="new@example.test")
+    world.directory.modify(newcomer, mail="old@example.test")
+    sid = world.directory.sid_of(world.directory.objects[owner])
+    account = world.team.add("old@example.test", external_id=f"ADSYNC {sid}").member_id
+    await world.settle()
+    now = world.team.members[account]
+    assert (now.email, now.external_id) == ("new@example.test", f"ad-guid:{owner}")
+    assert world.status("old") == "invited"
+
+
 @pytest.mark.parametrize("external_id_format", ["{objectGUID}", "{objectGUID}@ad"])
 async def test_a_format_that_begins_with_the_id_makes_no_foreign_id_ours(
     new_world: Make, external_id_format: str

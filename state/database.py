@@ -73,6 +73,8 @@ class Database:
         self._inside = False
         self._put_off: list[Step] = []
         self._rows_put_off = 0
+        self._along: list[Step] = []
+        self._along_under_way = 0  # so many of them are part of the transaction
         self._is_at_once = False
         self._is_shielded = False
         self._identity = identity_of(self.path)
@@ -166,8 +168,7 @@ class Database:
         """
         async with self._lock:
             with anyio.CancelScope(shield=True), journal_errors("write to the journal", self.path):
-                self._check_identity()
-                self._put_off.append(_begin_immediate)
+                self._put_off.append(self._begin_immediate)
                 self._inside = self._is_shielded = True
                 try:
                     yield
@@ -183,7 +184,16 @@ class Database:
     async def _commit(self) -> None:
         if self._connection.in_transaction or len(self._put_off) > 1:
             await self._hop(lambda connection: connection.execute("COMMIT"))
+            del self._along[: self._along_under_way]
         self._put_off.clear()  # a BEGIN that nothing followed
+        self._along_under_way = 0
+
+    def _begin_immediate(self, connection: sqlite3.Connection) -> None:
+        self._check_identity()
+        connection.execute("BEGIN IMMEDIATE")
+        for step in self._along:
+            step(connection)
+        self._along_under_way = len(self._along)
 
     def _check_identity(self) -> None:
         """SQLite goes on writing into a file that was deleted or replaced, and all of it is lost when the process ends."""
@@ -196,7 +206,7 @@ class Database:
 
     async def _rollback(self) -> None:
         self._put_off.clear()
-        self._rows_put_off = 0
+        self._rows_put_off = self._along_under_way = 0
         # SQLite rolls back by itself on some errors (disk full): then there is nothing left to do.
         if self._connection.in_transaction:
             await self._connection.execute("ROLLBACK")
@@ -248,7 +258,7 @@ class Database:
 
     def _may_read_at_once(self, statement: str) -> bool:
         """Where no write of this transaction is still put off: the read must see it."""
-        is_clean = not self._put_off or self._put_off == [_begin_immediate]
+        is_clean = not self._put_off or self._put_off == [self._begin_immediate]
         return is_clean and not self.read_only and statement.startswith("SELECT")
 
     def _read_at_once(self, statement: str, values: Sequence[Any]) -> tuple[list[Row], sqlite3.Cursor] | None:
@@ -288,6 +298,11 @@ class Database:
         # In slices: the rows of a first load of a million people are not to be in memory at once.
         while part := list(islice(remaining, MOST_ROWS_PUT_OFF)):
             await self._put_off_step(partial(_run_many, statement, part), len(part))
+
+    def go_along(self, statement: str, row: Sequence[Any]) -> None:
+        """Runs the statement with the next transaction that writes, for what a crash before that may lose: no wait for the disk."""
+        self._require_scope()
+        self._along.append(partial(_run_many, statement, [row]))
 
     async def put_off(self, step: Step, rows: int) -> None:
         """Runs a step that writes about so many rows, at the latest when the transaction ends."""
@@ -354,10 +369,6 @@ class Database:
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
             await self._connection.close()
-
-
-def _begin_immediate(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
 
 
 def _begin(connection: sqlite3.Connection) -> None:

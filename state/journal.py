@@ -296,16 +296,18 @@ class Journal:
 
     # --- passes
 
-    async def begin_pass(self, now: datetime, *, simulated: bool, full: bool) -> int:
+    async def begin_pass(self, now: datetime, *, simulated: bool, full: bool, at_once: bool = True) -> int:
+        """Its number. Not `at_once`: it is written with what is written next; a pass that dies before did nothing."""
         if before := await bring_to_now(self.database, now):
             cause = "the clock was set back: what waited is looked at now, and everything is compared"
             row = {"kind": "alert", "state": "warning", "cause": cause, "detail": {"before": before}}
             await self.append([row], now)
         identity = int(await self.database.value(_NEXT_ID))
-        await self.database.execute_many(
-            "INSERT INTO pass (id, started, simulated, is_full) VALUES (?, ?, ?, ?)",
-            [(identity, stamp(now), int(simulated), int(full))],
-        )
+        begun = (identity, stamp(now), int(simulated), int(full))
+        if at_once:
+            await self.database.execute_many(_BEGUN, [begun])
+        else:
+            self.database.go_along(_BEGUN, begun)
         return identity
 
     async def end_pass(
@@ -346,6 +348,8 @@ class Journal:
             tell(Phase.LINES, after)
 
 
+# A number that went along with a transaction which failed may be given again.
+_BEGUN = "INSERT OR REPLACE INTO pass (id, started, simulated, is_full) VALUES (?, ?, ?, ?)"
 # As AUTOINCREMENT would have it: an id is never given again, not even after compacting.
 _NEXT_ID = (
     "SELECT 1 + max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'pass'), 0), "

@@ -9,7 +9,7 @@ from pipeline.app.parts import EngineOptions, Parts
 from pipeline.app.report import PassState
 from pipeline.core.plan import NoteKind
 from pipeline.errors import ScopeEmpty
-from pipeline.model import State, WaitFor
+from pipeline.model import FREES_SEAT, State, WaitFor
 from pipeline.progress import Phase, tell
 from pipeline.records import Node
 
@@ -67,6 +67,14 @@ class Agenda:
                 "none of its people has an e-mail",
                 "check users.email_attribute; nobody was touched",
             )
+
+    async def give_seats(self, state: PassState) -> None:
+        """Inside a transaction. Who waits for a seat comes before who wants one only now, also for seats that this pass frees."""
+        free, state.free_seats = state.free_seats, 0
+        outbox = self._journal.outbox
+        freed = await outbox.count_unreleased(FREES_SEAT)
+        if free + freed:
+            await outbox.give_seats(free + freed)
 
     async def has_work(self, is_between_passes: Callable[[], bool]) -> bool:
         """watch: whether a look that saw no change has something to do all the same."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -25,7 +26,7 @@ from pipeline.app.trouble import Trouble
 from pipeline.app.wakeup import Load, Wakeup
 from pipeline.errors import ConnectorError, DirectoryError, ScopeEmpty, SyncError, TeamInfoError
 from pipeline.log import Event, in_pass, logger
-from pipeline.model import FREES_SEAT, State, WaitFor
+from pipeline.model import State, WaitFor
 from stages.people.planner import Selection
 
 Select = Callable[[], Awaitable[Selection]]
@@ -269,12 +270,15 @@ class Engine:
                 await self._journal.mark_dirty(sorted(state.selection.guids), "timer", now)
         selection = state.selection
         await parts.planner.plan(
-            state.id, parts.poller.nesting, state.plan, fresh=compares, selection=selection
+            state.id,
+            parts.poller.nesting,
+            state.plan,
+            fresh=compares,
+            give_seats=partial(self._agenda.give_seats, state),
+            selection=selection,
         )
         log_news(state.plan)
-        await self._give_seats(state)
-        if await parts.planner.release(state.plan, selection):
-            log_held(state.plan.held, state.told_held)
+        log_held(state.plan.held, state.told_held)
         state.has_planned = True
         if compares and selection is None:
             async with self._journal.transaction():
@@ -308,14 +312,6 @@ class Engine:
         self._agenda.joined_checked_at = now
         state.is_ready = True
 
-    async def _give_seats(self, state: PassState) -> None:
-        """Who waits for a seat comes before who wants one only now, also for seats that this pass frees."""
-        free, state.free_seats = state.free_seats, 0
-        async with self._journal.transaction():
-            freed = await self._journal.outbox.count_unreleased(FREES_SEAT)
-            if free + freed:
-                await self._journal.outbox.give_seats(free + freed)
-
     async def _apply_step(self) -> None:
         state = self._pass
         if state is None:
@@ -329,7 +325,7 @@ class Engine:
                     return  # nothing was decided under the present settings yet
             async with self._journal.transaction():
                 await self._journal.outbox.wake_retries(self._clock.now())
-            await self._parts.planner.release(state.plan, state.selection)
+                await self._parts.planner.release(state.plan, state.selection)
         report = state.apply
         report.again = report.compare = False
         only = state.selection.guids if state.selection else None
@@ -371,7 +367,9 @@ class Engine:
             if self._pass is None:
                 now, simulated = self._clock.now(), self._options.simulated
                 async with self._journal.transaction():
-                    identity = await self._journal.begin_pass(now, simulated=simulated, full=full)
+                    identity = await self._journal.begin_pass(
+                        now, simulated=simulated, full=full, at_once=not self._watching
+                    )
                     why = "asked for" if full else await self._agenda.why_comparing(now)
                 self._pass = PassState(id=identity, started=now, full=bool(why))
                 log_start(identity, simulated=simulated, why_full=why)

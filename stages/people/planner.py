@@ -6,7 +6,7 @@ It holds no rule of its own: what is to be done stands in `pipeline.core.plan`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -94,25 +94,22 @@ class Planner:
         report: PlanReport,
         *,
         fresh: bool,
+        give_seats: Callable[[], Awaitable[None]],
         selection: Selection | None = None,
     ) -> int:
-        """Decides about every dirty person; returns how many. `fresh`: the whole team was just listed.
+        """Decides about every dirty person, then lets go what the brake lets pass; returns how many were decided about.
 
-        `selection` limits it to some persons. Persons with a write under way are left for when it has settled.
+        `fresh`: the whole team was just listed. `give_seats` is called between the two, in the same transaction. `selection`
+        limits it to some persons. Persons with a write under way are left for when it has settled.
         """
         decided = 0
         deferred: set[str] = set()
         report.deferred = False
         while True:
             async with self._journal.reading():
-                marks = [
-                    mark
-                    for mark in await self._journal.dirty(
-                        BATCH + len(deferred), selection.guids if selection else None
-                    )
-                    if mark.guid not in deferred
-                ]
+                marks = await self._marks(deferred, selection)
                 open_actions = await self._journal.outbox.open_of(mark.guid for mark in marks)
+            is_last = len(marks) < BATCH
             under_way = {
                 guid for guid, actions in open_actions.items() if any(is_under_way(one) for one in actions)
             }
@@ -120,17 +117,34 @@ class Planner:
             report.deferred = report.deferred or _is_being_sent(open_actions)
             marks = [mark for mark in marks if mark.guid not in under_way]
             if not marks:
-                return decided
+                break
             guids = [mark.guid for mark in marks]
             # Who was invited while the team was listed may be missing in the listing.
             await self._reader.refresh(await self._reader.without_member(guids) if fresh else guids)
             if is_watched():
                 async with self._journal.reading():
                     tell(Phase.DECIDING, decided, decided + await self._journal.count_dirty())
-            left_for_later = await self._decide(pass_id, nesting, marks, report)
-            deferred |= left_for_later
-            decided += len(marks) - len(left_for_later)
-            report.decided += len(marks) - len(left_for_later)
+            async with self._journal.transaction():
+                left_for_later = await self._decide(pass_id, nesting, marks, report)
+                deferred |= left_for_later
+                count = len(marks) - len(left_for_later)
+                decided += count
+                report.decided += count
+                # The brake sees the plan whole. One that is decided at once is let go at once: one wait for the disk less.
+                if is_last and not await self._marks(deferred, selection):
+                    await give_seats()
+                    await self.release(report, selection)
+                    return decided
+        async with self._journal.transaction():
+            await give_seats()
+            await self.release(report, selection)
+        return decided
+
+    async def _marks(self, deferred: set[str], selection: Selection | None) -> list[Dirty]:
+        """A batch of those who are to be decided about."""
+        guids = selection.guids if selection else None
+        marks = await self._journal.dirty(BATCH + len(deferred), guids)
+        return [mark for mark in marks if mark.guid not in deferred]
 
     # --- decide
 
@@ -140,78 +154,75 @@ class Planner:
     async def _decide(
         self, pass_id: int, nesting: Nesting, marks: Sequence[Dirty], report: PlanReport
     ) -> set[str]:
-        """Returns those who are left for later: a write of theirs left while the members were read."""
+        """Inside the caller's transaction. Returns whom it leaves for later: a write left while the members were read."""
         now = self._clock.now()
         journal = self._journal
-        async with journal.transaction():
-            facts = await self._facts.gather([mark.guid for mark in marks], now)
-            told = await journal.notes_of([mark.guid for mark in marks])
-            under_way = {
-                guid
-                for guid, actions in facts.open_actions.items()
-                if any(is_under_way(one) for one in actions)
-            }
-            report.deferred = report.deferred or _is_being_sent(facts.open_actions)
-            marks = [mark for mark in marks if mark.guid not in under_way]
-            timers: dict[str, datetime | None] = {}
-            notes: list[Note] = []
-            report.touched.update(mark.guid for mark in marks)
-            # Approved claims first: what else is decided here must not be about an account that has just changed hands.
-            first = facts.claims.approved_claimants
-            marks.sort(key=lambda mark: mark.guid not in first)
-            moved: set[str] = set()  # both persons, and the member, of links that were moved
-            left: set[str] = set()
-            decided: list[Dirty] = []
-            among_these = {mark.guid for mark in marks}
-            for mark in marks:
-                if mark.guid in moved:
-                    continue  # looked at afresh in the next round
-                node = facts.nodes.get(mark.guid)
-                actions = facts.open_actions.get(mark.guid, ())
-                report.skipped.pop(mark.guid, None)
-                if node is None or (node.entry.kind is not Kind.USER and mark.guid not in facts.links):
-                    reason = (
-                        "no longer in the mirror"
-                        if node is None
-                        else f"a {node.entry.kind.value} object, not a person"
-                    )
-                    if node is not None and node.entry.kind not in (Kind.GROUP, Kind.OTHER):
-                        report.skipped[mark.guid] = (node, reason)
-                    await journal.outbox.supersede(actions, now)
-                    await self._claims.judge(mark.guid, None, facts.claims, now)
-                    decided.append(mark)
-                    continue
-                subject = self._facts.subject(node, facts, nesting)
-                claim = subject.claim if subject.claim is not None and subject.claim.is_released else None
-                if claim is not None and claim.member.member_id in moved:
-                    continue
-                if claim is not None and (busy := await self._claims.under_way_of(claim)):
-                    left.add(mark.guid)
-                    report.deferred = report.deferred or _is_being_sent({claim.holder.guid: busy})
-                    continue
-                decision = decide(subject, self._options.policy, now)
-                if decision.adopt is not None and decision.adopt[1] is How.APPROVED:
-                    assert claim is not None
-                    await self._claims.move(claim, pass_id, now)
-                    report.moved.append(claim)
-                    report.touched.add(claim.holder.guid)
-                    moved |= {claim.holder.guid, claim.member.member_id}
-                await self._write(pass_id, mark, subject, decision, actions, now)
-                await self._claims.judge(mark.guid, decision.claim, facts.claims, now)
-                claimants = facts.claims.claimants_of(mark.guid)
-                if not node.listed and subject.match.member is not None:
-                    claimants |= set(facts.same_email.get(subject.match.member.email, ())) - facts.at_home
-                await self._claims.look_at_claimants(claimants - among_these, now)
+        facts = await self._facts.gather([mark.guid for mark in marks], now)
+        told = await journal.notes_of([mark.guid for mark in marks])
+        under_way = {
+            guid for guid, actions in facts.open_actions.items() if any(is_under_way(one) for one in actions)
+        }
+        report.deferred = report.deferred or _is_being_sent(facts.open_actions)
+        marks = [mark for mark in marks if mark.guid not in under_way]
+        timers: dict[str, datetime | None] = {}
+        notes: list[Note] = []
+        report.touched.update(mark.guid for mark in marks)
+        # Approved claims first: what else is decided here must not be about an account that has just changed hands.
+        first = facts.claims.approved_claimants
+        marks.sort(key=lambda mark: mark.guid not in first)
+        moved: set[str] = set()  # both persons, and the member, of links that were moved
+        left: set[str] = set()
+        decided: list[Dirty] = []
+        among_these = {mark.guid for mark in marks}
+        for mark in marks:
+            if mark.guid in moved:
+                continue  # looked at afresh in the next round
+            node = facts.nodes.get(mark.guid)
+            actions = facts.open_actions.get(mark.guid, ())
+            report.skipped.pop(mark.guid, None)
+            if node is None or (node.entry.kind is not Kind.USER and mark.guid not in facts.links):
+                reason = (
+                    "no longer in the mirror"
+                    if node is None
+                    else f"a {node.entry.kind.value} object, not a person"
+                )
+                if node is not None and node.entry.kind not in (Kind.GROUP, Kind.OTHER):
+                    report.skipped[mark.guid] = (node, reason)
+                await journal.outbox.supersede(actions, now)
+                await self._claims.judge(mark.guid, None, facts.claims, now)
                 decided.append(mark)
-                timers[mark.guid] = decision.look_again
-                notes += decision.notes
-                if decision.skipped and (node.listed or subject.link is not None):
-                    report.skipped[mark.guid] = (node, decision.skipped)
-            await journal.set_timers(timers)
-            guids = [mark.guid for mark in decided]
-            report.news += [note for note in notes if note not in told]
-            await journal.set_notes(guids, notes)
-            await journal.clear_dirty(decided)
+                continue
+            subject = self._facts.subject(node, facts, nesting)
+            claim = subject.claim if subject.claim is not None and subject.claim.is_released else None
+            if claim is not None and claim.member.member_id in moved:
+                continue
+            if claim is not None and (busy := await self._claims.under_way_of(claim)):
+                left.add(mark.guid)
+                report.deferred = report.deferred or _is_being_sent({claim.holder.guid: busy})
+                continue
+            decision = decide(subject, self._options.policy, now)
+            if decision.adopt is not None and decision.adopt[1] is How.APPROVED:
+                assert claim is not None
+                await self._claims.move(claim, pass_id, now)
+                report.moved.append(claim)
+                report.touched.add(claim.holder.guid)
+                moved |= {claim.holder.guid, claim.member.member_id}
+            await self._write(pass_id, mark, subject, decision, actions, now)
+            await self._claims.judge(mark.guid, decision.claim, facts.claims, now)
+            claimants = facts.claims.claimants_of(mark.guid)
+            if not node.listed and subject.match.member is not None:
+                claimants |= set(facts.same_email.get(subject.match.member.email, ())) - facts.at_home
+            await self._claims.look_at_claimants(claimants - among_these, now)
+            decided.append(mark)
+            timers[mark.guid] = decision.look_again
+            notes += decision.notes
+            if decision.skipped and (node.listed or subject.link is not None):
+                report.skipped[mark.guid] = (node, decision.skipped)
+        await journal.set_timers(timers)
+        guids = [mark.guid for mark in decided]
+        report.news += [note for note in notes if note not in told]
+        await journal.set_notes(guids, notes)
+        await journal.clear_dirty(decided)
         return under_way | left
 
     async def preview(
@@ -301,12 +312,11 @@ class Planner:
                 approved=approved,
             )
 
-    async def release(self, report: PlanReport, selection: Selection | None = None) -> bool:
-        """Lets go what the brake lets pass, holds the rest. True: something is held."""
+    async def release(self, report: PlanReport, selection: Selection | None = None) -> None:
+        """Inside the caller's transaction: lets go what the brake lets pass, holds the rest."""
         let_go = await self._release.let_go(selection.allows if selection else None)
         report.held = let_go.held
         report.deferred = report.deferred or let_go.again
-        return bool(report.held)
 
 
 def _digest(options: PlannerOptions) -> str:

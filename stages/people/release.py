@@ -40,49 +40,51 @@ class Release:
         self._policy = policy
 
     async def let_go(self, allows: Callable[[Action], bool] | None) -> LetGo:
-        """Lets the applier take what the brake lets pass, in a working order; tells what is held. `allows` limits it."""
+        """Inside the caller's transaction: lets the applier take what the brake lets pass, in a working order.
+
+        Returns what is held. `allows` limits what it is about.
+        """
         now = self._clock.now()
         journal = self._journal
-        async with journal.transaction():
-            actions = {
-                action.id: action
-                for action in await journal.outbox.unreleased()
-                if allows is None or allows(action)
-            }
-            if not actions:
-                return LetGo()
-            dns = await journal.mirror.dns({action.guid for action in actions.values()})
-            members = await journal.members.by_id(
-                {action.member_id for action in actions.values() if action.member_id}
-            )
-            items = [
-                _brake_item(action, dns.get(action.guid, ""), members.get(action.member_id))
-                for action in actions.values()
-            ]
-            kinds = sorted(counted_kinds(items, self._policy))
-            sent = await journal.outbox.sent_since(now - self._policy.window, kinds) if kinds else []
-            counts = count_window([_sent(action, now) for action in sent], now=now, policy=self._policy)
-            # Counting the managed reads them all; names and external ids are braked by nothing.
-            is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
-            result = apply_brake(
-                items,
-                counts,
-                await journal.links.count_managed() if is_braked else 0,
-                self._policy,
-                first_pass=not await journal.has_real_pass(),
-            )
-            for held in result.held:
-                await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))
-            released = [actions[item.ref] for item in result.released]
-            ordered = order([_planned(action, members.get(action.member_id)) for action in released])
-            await journal.outbox.release(_with_predecessors(ordered, actions))
-            swapped = [one for swap in ordered.swaps for one in swap]
-            stuck = [actions[one.ref] for one in (*swapped, *ordered.blocked)]
-            await self._fail_swaps(stuck, now)
-            stopped = [*stuck, *(actions[item.ref] for held in result.held for item in held.items)]
-            # Names and external id need not wait for an address.
-            split = sorted({one.guid for one in stopped if _has_more_than_email(one)})
-            await journal.mark_dirty(split, "action", now)
+        actions = {
+            action.id: action
+            for action in await journal.outbox.unreleased()
+            if allows is None or allows(action)
+        }
+        if not actions:
+            return LetGo()
+        dns = await journal.mirror.dns({action.guid for action in actions.values()})
+        members = await journal.members.by_id(
+            {action.member_id for action in actions.values() if action.member_id}
+        )
+        items = [
+            _brake_item(action, dns.get(action.guid, ""), members.get(action.member_id))
+            for action in actions.values()
+        ]
+        kinds = sorted(counted_kinds(items, self._policy))
+        sent = await journal.outbox.sent_since(now - self._policy.window, kinds) if kinds else []
+        counts = count_window([_sent(action, now) for action in sent], now=now, policy=self._policy)
+        # Counting the managed reads them all; names and external ids are braked by nothing.
+        is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
+        result = apply_brake(
+            items,
+            counts,
+            await journal.links.count_managed() if is_braked else 0,
+            self._policy,
+            first_pass=not await journal.has_real_pass(),
+        )
+        for held in result.held:
+            await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))
+        released = [actions[item.ref] for item in result.released]
+        ordered = order([_planned(action, members.get(action.member_id)) for action in released])
+        await journal.outbox.release(_with_predecessors(ordered, actions))
+        swapped = [one for swap in ordered.swaps for one in swap]
+        stuck = [actions[one.ref] for one in (*swapped, *ordered.blocked)]
+        await self._fail_swaps(stuck, now)
+        stopped = [*stuck, *(actions[item.ref] for held in result.held for item in held.items)]
+        # Names and external id need not wait for an address.
+        split = sorted({one.guid for one in stopped if _has_more_than_email(one)})
+        await journal.mark_dirty(split, "action", now)
         return LetGo(result.held, again=bool(split))
 
     async def _fail_swaps(self, stuck: Sequence[Action], now: datetime) -> None:

@@ -27,9 +27,9 @@ MOST_COLLECTIONS = 0.003
 """A person, of garbage: each looks through people who are all still needed."""
 MOST_STEPS_OF_A_CHANGE = 1
 """A person who is not concerned: nothing reads everybody."""
-MOST_HOPS = 9
+MOST_HOPS = 6
 """To SQLite's thread, of a change that is seen and carried out."""
-COMMITS_OF_A_CHANGE = 7
+COMMITS_OF_A_CHANGE = 5
 """The change with its checkpoint; the pass begins; decided; released; `sending`, before the request leaves; settled; the pass ends."""
 MOST_BLOCKS = 0.2
 """Of memory kept, a decision that nothing is to be done: all of them are one value."""

@@ -268,6 +268,40 @@ async def test_reading_beside_the_owner_works_and_never_writes(tmp_path: Path) -
         await one.close()
 
 
+async def test_what_goes_along_is_written_with_the_next_write_and_not_lost_by_one_that_fails(
+    tmp_path: Path,
+) -> None:
+    database = await Database.open(tmp_path / "journal.db")
+    async with database.transaction():
+        database.go_along("INSERT INTO meta VALUES (?, ?)", ("along", "1"))
+        assert await _rows(database) == []
+    with pytest.raises(ValueError, match="on purpose"):
+        async with database.transaction():
+            await database.execute("INSERT INTO meta VALUES ('fails', '2')")
+            assert await _rows(database) == ["along", "fails"]
+            raise ValueError("on purpose")
+    assert await _read(database) == []
+    async with database.transaction():
+        await database.execute("INSERT INTO meta VALUES ('next', '3')")
+        database.go_along(
+            "INSERT INTO meta VALUES (?, ?)", ("later", "4")
+        )  # this transaction has begun already
+    assert await _read(database) == ["along", "next"]
+    async with database.transaction():
+        await database.execute("DELETE FROM meta WHERE key = 'next'")
+    assert await _read(database) == ["along", "later"]
+    await database.close()
+
+
+async def _rows(database: Database) -> list[str]:
+    return [row[0] for row in await database.fetch("SELECT key FROM meta ORDER BY value")]
+
+
+async def _read(database: Database) -> list[str]:
+    async with database.reading():
+        return await _rows(database)
+
+
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 async def test_a_file_deleted_or_replaced_underneath_is_minus_20_before_anything_is_written(
     tmp_path: Path, how: str
@@ -325,4 +359,27 @@ async def test_the_number_of_a_pass_is_never_given_again(tmp_path: Path) -> None
     async with journal.transaction():
         await journal.database.execute("DELETE FROM pass")
     assert await begin() == 3
+    await journal.close()
+
+
+async def test_a_pass_that_is_not_written_at_once_is_written_with_what_it_does(tmp_path: Path) -> None:
+    journal = await Journal.open(tmp_path / "journal.db")
+
+    async def begin() -> int:
+        async with journal.transaction():
+            return await journal.begin_pass(NOW, simulated=False, full=False, at_once=False)
+
+    async def known() -> list[int]:
+        async with journal.reading():
+            return [one.id for one in await journal.last_passes(9)]
+
+    assert await begin() == 1
+    assert await known() == []
+    async with journal.transaction():
+        await journal.mark_dirty(["00000003-0000-4000-8000-000000000001"], "delta", NOW)
+    assert await known() == [1]
+    assert [await begin(), await begin()] == [2, 2]  # the first of them could not be ended: its disk was full
+    async with journal.transaction():
+        await journal.end_pass(2, NOW, 0, {}, full=False)
+    assert await known() == [2, 1]
     await journal.close()

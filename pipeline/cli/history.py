@@ -19,6 +19,7 @@ from pipeline.cli import standby, transfer
 from pipeline.cli.approve import asked, guid_of
 from pipeline.cli.bars import bars
 from pipeline.cli.session import execute
+from pipeline.cli.wrong_usage import LARGEST_NUMBER
 from pipeline.errors import JournalError, WrongArgument
 from pipeline.model import Json
 from pipeline.progress import Phase
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
 
     @journal_app.command(epilog="Example: ad-connector journal show --last 20")
     def show(
-        context: typer.Context, last: Annotated[int, typer.Option(min=1, help="how many lines")] = 50
+        context: typer.Context,
+        last: Annotated[int, typer.Option(min=1, max=LARGEST_NUMBER, help="how many lines")] = 50,
     ) -> None:
         """The last lines of the change log."""
 

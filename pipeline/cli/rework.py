@@ -19,6 +19,7 @@ from pipeline.cli.bars import bars
 from pipeline.cli.files import fault_to_read
 from pipeline.cli.run import owned_pass
 from pipeline.cli.session import execute
+from pipeline.cli.wrong_usage import LARGEST_NUMBER
 from pipeline.core.exits import ExitCode
 from pipeline.model import Json
 from pipeline.progress import Phase
@@ -61,7 +62,10 @@ def register(app: typer.Typer) -> None:
     def undo(
         context: typer.Context,
         number: Annotated[
-            int, typer.Argument(metavar="PASS", help="its number, as `status` and the log show it")
+            int,
+            typer.Argument(
+                metavar="PASS", max=LARGEST_NUMBER, help="its number, as `status` and the log show it"
+            ),
         ],
         dry: Annotated[
             bool, typer.Option("--dry-run", help="only say what would be done and what can't be")
@@ -101,8 +105,12 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector replay --from 1200 --person ada@example.test")
     def replay(
         context: typer.Context,
-        first: Annotated[int, typer.Option("--from", min=1, help="from this line of the change log")],
-        last: Annotated[int | None, typer.Option("--to", min=1, help="up to this line")] = None,
+        first: Annotated[
+            int, typer.Option("--from", min=1, max=LARGEST_NUMBER, help="from this line of the change log")
+        ],
+        last: Annotated[
+            int | None, typer.Option("--to", min=1, max=LARGEST_NUMBER, help="up to this line")
+        ] = None,
         person: Annotated[
             str, typer.Option("--person", help="only this person: e-mail, GUID, name or DN")
         ] = "",

@@ -37,9 +37,14 @@ def register(app: typer.Typer) -> None:
         full: Annotated[
             bool, typer.Option("--full", help="read the whole scope and the whole team afresh")
         ] = False,
-        only: Annotated[str, typer.Option("--only", metavar="EMAIL|GUID", help="only this person")] = "",
+        only: Annotated[
+            str | None, typer.Option("--only", metavar="EMAIL|GUID", help="only this person")
+        ] = None,
     ) -> None:
         """One pass from the directory to Dropbox: the scheduled task."""
+        if only is not None and not only.strip():
+            # A script whose variable was empty must not run a pass about everybody.
+            raise typer.BadParameter("--only needs the e-mail or objectGUID of a person")
         if only and simulate:
             raise typer.BadParameter("--simulate and --only don't go together; see `ad-connector explain`")
 
@@ -48,7 +53,7 @@ def register(app: typer.Typer) -> None:
                 refuse_simulation(settings, "run for one person")
             if simulate or settings.simulation:
                 return await _simulated(settings, full=full)
-            return await _real(settings, full=full, only=only)
+            return await _real(settings, full=full, only=only or "")
 
         execute(context, body, is_pass=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -15,7 +16,7 @@ from config.settings import Settings
 from pipeline import log
 from pipeline.cli.invocation import Invocation
 from pipeline.core.exits import final_code, shell_status
-from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError
+from pipeline.errors import ConnectorError, ControlError, InstanceRunning, RightsError, SyncError
 from pipeline.redaction import escaped, redacted
 
 _ON_THE_SPOT = (InstanceRunning, ControlError)
@@ -43,6 +44,8 @@ def execute(context: typer.Context, body: Body, *, is_pass: bool = False) -> NoR
             tell_early(invocation, error)
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:  # noqa: BLE001 - a fault of ours has a code too, and a pass says it (behaviour §10)
+        code = complain(_unexpected(error), is_pass=is_pass)
     finally:
         log.close()
     raise SystemExit(shell_status(code))
@@ -66,6 +69,14 @@ def _open_early_log(invocation: Invocation) -> None:
     if found is not None:
         with suppress(RightsError):  # then standard error has to do
             log.configure(log.LogOptions(path=found.path, format=found.format, max_bytes=0))
+
+
+def _unexpected(error: Exception) -> SyncError:
+    """Where it happened goes to standard error, for whoever will mend it."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+    return SyncError(
+        "carry out the command", f"something unexpected happened: {type(error).__name__}: {str(error)[:200]}"
+    )
 
 
 async def _caught(body: Body, settings: Settings) -> int:

@@ -7,6 +7,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+LARGEST_NUMBER = 2**63 - 1
+"""Of what the journal counts, by what SQLite can hold."""
+
 
 class Commands(TyperGroup):
     """All commands; the parser's words about a value, which are the validator's own, are put into ours."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from config.settings import Settings
 from pipeline import log
-from pipeline.cli.session import complain
+from pipeline.cli.invocation import Invocation
+from pipeline.cli.session import complain, execute
 from pipeline.core.causes import ended_alert
 from pipeline.errors import ConfigurationError, WrongArgument
 
@@ -45,3 +48,26 @@ def test_a_name_from_the_directory_writes_no_line_of_its_own(capsys: pytest.Capt
         r"explain: two are called 'a\nexit code: 0\x1b[2J'",
         "What to do: name one",
     ]
+
+
+@pytest.mark.parametrize("is_pass", [True, False])
+def test_a_fault_of_ours_has_a_code_and_a_pass_says_it(
+    is_pass: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "connector.toml"
+    file.write_text('[directory]\nservers = ["ldaps://dc1"]\nusername = "u"\npassword = "env:P"\n')
+    context = SimpleNamespace(obj=Invocation(config=file, verbose=False, environ={"P": "x"}))
+
+    async def body(_settings: Settings) -> int:
+        raise OverflowError("too large, password=Secret123")
+
+    with pytest.raises(SystemExit) as ended:
+        execute(context, body, is_pass=is_pass)  # type: ignore[arg-type]
+    assert ended.value.code == 239
+    shown = capsys.readouterr().err
+    assert "something unexpected happened: OverflowError" in shown
+    assert "Secret123" not in shown
+    if is_pass:
+        lines = (tmp_path / "ad-connector.log").read_text().splitlines()
+        assert "something unexpected happened: OverflowError" in lines[-2]
+        assert lines[-1] == "exit code: -17"

@@ -53,6 +53,11 @@ def test_no_words_of_the_validator_are_shown(value: str) -> None:
     [
         (("plan", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv', 'html'"),
         (("undo", "x"), "must be a whole number"),
+        (("undo", "9" * 20), "must be at most 9223372036854775807"),
+        (("replay", "--from", "9" * 20), "must be at most 9223372036854775807"),
+        (("journal", "show", "--last", "9" * 20), "must be at most 9223372036854775807"),
+        (("run", "--only", ""), "--only needs the e-mail or objectGUID of a person"),
+        (("run", "--only", "  "), "--only needs the e-mail or objectGUID of a person"),
         (("journal", "show", "--last", "0"), "must be at least 1"),
         (("demo", "--directory", "ldap"), "'ldap' is not one of 'samba', 'memory'"),
     ],

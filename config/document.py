@@ -75,6 +75,11 @@ def written(values: Mapping[str, Any], original: str = "") -> str:
     return _edited(document, values)
 
 
+def as_toml(value: Any) -> str:
+    """A value as it stands in the file."""
+    return str(tomlkit.item(value).as_string())
+
+
 def _edited(document: tomlkit.TOMLDocument, values: Mapping[str, Any]) -> str:
     meanings = {(key.section, key.name): key.meaning for key in keys()}
     for name in [str(name) for name in document if str(name) not in values]:

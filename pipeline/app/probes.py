@@ -25,8 +25,8 @@ _SOMEBODY = "somebody@example.invalid"
 """Stands for sender and recipients while only the connection is tested: nothing is sent."""
 
 _SIGN_IN = frozenset({"reach", "sign in", "domain", "clock", "changes", "tombstones"})
-_GROUP = frozenset({"sync group", "members", "member changes", "large groups", "people"})
-_EMAILS = frozenset({"people"})
+_GROUP = frozenset({"sync group", "members", "member changes", "large groups", "people", ADDRESSES})
+_EMAILS = frozenset({"people", ADDRESSES})
 
 
 async def probe(kind: Probe, settings: Settings, group: str = "") -> Sequence[Finding]:
@@ -82,13 +82,12 @@ async def _reached(settings: Settings, ca_file: str | None) -> Sequence[Finding]
 async def _directory(settings: Settings, group: str, names: frozenset[str]) -> Sequence[Finding]:
     directory = compose.directory_of(_hasty(settings), SystemClock())
     try:
-        return [
-            finding
-            for finding in await directory.check(group)
-            if finding.name in names or finding.state == "failed"
-        ]
+        findings = await directory.check(group)
     finally:
         await directory.close()
+    # What else fails is of interest only where it kept these from being looked at: it was told with an earlier answer.
+    own = [finding for finding in findings if finding.name in names]
+    return own or [finding for finding in findings if finding.state == "failed"]
 
 
 async def _keytab(settings: Settings, _group: str) -> Sequence[Finding]:

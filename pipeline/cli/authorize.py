@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 import typer
@@ -40,6 +41,16 @@ def scopes_of(settings: Settings) -> tuple[str, ...]:
     return NEEDED_SCOPES if settings.groups.mode == "off" else (*NEEDED_SCOPES, *GROUP_SCOPES)
 
 
+def _code() -> str:
+    """A line that somebody types. Raises Abort for Ctrl-C or the end of the input."""
+    # While a loop runs, its own handler makes of the first Ctrl-C a cancellation, and the read that waits here never ends by that.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return str(typer.prompt("Code")).strip()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: ad-connector authorize")
     def authorize(context: typer.Context) -> None:
@@ -65,7 +76,11 @@ def register(app: typer.Typer) -> None:
                 "Open this address as an admin of the team, approve the app, and copy the code that it shows:\n"
             )
             typer.echo(f"  {authorization_url(options, verifier, scopes=scopes_of(settings))}\n")
-            given = str(typer.prompt("Code")).strip()
+            try:
+                given = _code()
+            except typer.Abort:
+                typer.echo("\nGiven up: nothing was stored.", err=True)
+                return 130
             if not given:
                 raise DropboxSetupError(
                     "authorise", "no code was given", "run it again; a code is valid for ten minutes"

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from config.answers import flat, worth_writing
+from config.document import as_toml
 from config.draft import Original, opened, save
 from config.load import place_for
 from config.questions import Topic, question_for
 from pipeline.cli.invocation import Invocation
 from pipeline.cli.session import complain
-from pipeline.cli.terminal import Abort, Terminal
+from pipeline.cli.terminal import Abort, Back, Terminal
 from pipeline.cli.web_terminal import in_browser
 from pipeline.cli.wizard import DEFAULTS, Wizard
 from pipeline.core.exits import shell_status
@@ -65,13 +66,17 @@ def _at_terminal(invocation: Invocation, topic: Topic | None) -> int:
 def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) -> int:
     original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
     _introduce(terminal, original)
-    wizard = Wizard(terminal, original.values, original.file.parent, invocation.environ)
-    if topic is None and original.is_there:
-        is_wanted = _choose(terminal, wizard)
-    else:
-        wizard.ask_about(topic)
-        is_wanted = True
-    return _finish(terminal, wizard, original) if is_wanted else _give_up(terminal)
+    wizard = Wizard(terminal, original.values, original.file, invocation.environ)
+    by_menu = topic is None and original.is_there
+    while True:
+        try:
+            if not by_menu:
+                wizard.ask_about(topic)
+            elif not _choose(terminal, wizard):
+                return _give_up(terminal)
+            return _finish(terminal, wizard, original)
+        except Back:  # from the first question, or from the last one of all
+            by_menu = True
 
 
 def _introduce(terminal: Terminal, original: Original) -> None:
@@ -83,7 +88,7 @@ def _introduce(terminal: Terminal, original: Original) -> None:
         for fault in original.faults:
             terminal.say(f"  {fault}")
         terminal.say("When you save, the broken file is kept beside it as .bak.")
-    terminal.say("Enter keeps what stands in brackets, - empties it, Ctrl-C gives up.")
+    terminal.say(terminal.usage)
 
 
 def _choose(terminal: Terminal, wizard: Wizard) -> bool:
@@ -164,7 +169,7 @@ def _shown(key: str, value: Any) -> str:
     is_secret = key.rpartition(".")[2] in ("password", "app_secret", "refresh_token", "access_token")
     if is_secret and not str(value).startswith(("env:", "file:", "keyring:", "systemd:")):
         return "********"
-    return str(value)
+    return as_toml(value)
 
 
 def _give_up(terminal: Terminal) -> int:

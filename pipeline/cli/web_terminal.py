@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from config.answers import EMPTY
-from pipeline.cli.terminal import Abort, Terminal
+from pipeline.cli.terminal import BACK, Abort, Back, Terminal
 from pipeline.errors import ConnectorError
 from pipeline.redaction import escaped, redacted
 from stages.service.conversation import Conversation, ConversationOver
@@ -52,6 +52,8 @@ class WebTerminal(Terminal):
 
     def ask(self, text: str, default: str = "") -> str:
         given = self._asked(escaped(text), escaped(default), is_hidden=False).strip()
+        if given == BACK:
+            raise Back
         # The field is filled with what stands there: who clears it means it.
         answer = given or (EMPTY if default else "")
         self.say(redacted(f"{text}: {given}"), style="")
@@ -59,6 +61,8 @@ class WebTerminal(Terminal):
 
     def ask_hidden(self, text: str) -> str:
         answer = self._asked(escaped(text), "", is_hidden=True)
+        if answer == BACK:
+            raise Back
         self.say(f"{text}: (not shown)")
         return answer
 

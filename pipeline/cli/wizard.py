@@ -21,8 +21,8 @@ from config.settings import Settings
 from pipeline.app.probes import groups_like, probe
 from pipeline.cli.authorize import options_of, scopes_of
 from pipeline.cli.check import show
-from pipeline.cli.terminal import Terminal
-from pipeline.errors import ConnectorError
+from pipeline.cli.terminal import Back, Terminal
+from pipeline.errors import ConnectorError, RightsError
 from pipeline.model import Finding
 from pipeline.redaction import register_secret
 from stages.dropbox.oauth import authorization_url, exchange_code, new_code_verifier
@@ -36,13 +36,15 @@ class Wizard:
     """`values` are as TOML has them. Nothing is written before `store_secrets` and the caller's own saving."""
 
     def __init__(
-        self, terminal: Terminal, values: Mapping[str, Any], folder: Path, environ: Mapping[str, str]
+        self, terminal: Terminal, values: Mapping[str, Any], file: Path, environ: Mapping[str, str]
     ) -> None:
         self.values = with_changes(values, {})
         self._terminal = terminal
-        self._folder = folder
+        self._file = file.absolute()
+        self._folder = file.parent
         self._environ = dict(environ)
         self._pending: dict[str, SecretStr] = {}
+        self._proposed: dict[str, str] = {}
         self._given = {".".join(one.path): one.name for one in overrides(environ)}
 
     @property
@@ -60,18 +62,36 @@ class Wizard:
         return bool(self._pending)
 
     def ask_about(self, topic: Topic | None) -> None:
-        """All questions of a topic, or of all topics, in their order."""
-        last: Question | None = None
-        while question := next_question(self.settings, after=last, topic=topic, given=self._given):
-            if last is None or question.topic is not last.topic:
+        """All questions of a topic, or of all topics, in their order. Back where somebody goes back from the first one."""
+        asked: list[Question] = []
+        heading: Topic | None = None
+        while question := next_question(
+            self.settings, after=asked[-1] if asked else None, topic=topic, given=self._given
+        ):
+            if question.topic is not heading:
                 self._open_topic(question.topic)
-            self.ask(question)
-            last = question
+                heading = question.topic
+            try:
+                self.ask(question)
+            except Back:
+                if not asked:
+                    raise
+                asked.pop()
+            else:
+                asked.append(question)
 
     def ask(self, question: Question) -> None:
-        """One question, until its answer is one that works or is kept all the same."""
+        """One question, until its answer is one that works or is kept all the same. Back leaves everything as it was."""
+        pending = dict(self._pending)
+        try:
+            self._ask(question)
+        except Back:
+            self._pending = pending
+            raise
+
+    def _ask(self, question: Question) -> None:
         self._terminal.say()
-        self._terminal.say(question.sentence, style="dim")
+        self._terminal.explain(question.sentence)
         for attempt in itertools.count():
             changes = self._answer(question, is_again=attempt > 0)
             if changes is None:
@@ -151,7 +171,7 @@ class Wizard:
         chosen = self._place(question)
         if chosen is None:
             return None
-        if not chosen.startswith(("file:", "keyring:")):
+        if not chosen.startswith(("file:", "keyring:")) or self._is_there(question.key, chosen):
             self._pending.pop(question.key, None)
             return {question.key: chosen}
         value = self._terminal.ask_hidden(question.ask)
@@ -175,6 +195,14 @@ class Wizard:
         chosen = self._place(question)
         if chosen is None:
             return None
+        if self._is_there(question.key, chosen):
+            return {question.key: chosen}
+        while not self._token_got(question.key):
+            pass
+        return {question.key: chosen}
+
+    def _token_got(self, key: str) -> bool:
+        """One approval in the browser: whether it led to a token, or was put off."""
         settings = self.settings
         options, verifier = options_of(settings.dropbox), new_code_verifier()
         url = authorization_url(options, verifier, scopes=scopes_of(settings))
@@ -182,30 +210,71 @@ class Wizard:
         self._terminal.say(f"  {url}")
         code = self._terminal.ask("Code (Enter: later, with `ad-connector authorize`)")
         if not code:
-            return {question.key: chosen}
+            return True
         try:
             grant = anyio.run(exchange_code, options, code, verifier)
         except ConnectorError as error:
-            self._show([Finding("dropbox", "code", "failed", error.cause, error.hint)])
-            return None
-        self._hold(question.key, grant.refresh_token)
-        return {question.key: chosen}
+            hint = _CODE_HINT if "invalid_grant" in error.cause else error.hint
+            self._show([Finding("dropbox", "code", "failed", error.cause, hint)])
+            return False
+        self._hold(key, grant.refresh_token)
+        return True
 
     def _place(self, question: Question) -> str | None:
         places = WRITABLE_PLACES if question.kind is Kind.TOKEN else PLACES
-        place = self._terminal.ask(f"{question.ask}: where is it kept ({', '.join(places)})", places[0])
+        last_scheme, _, last_name = self._proposed.get(question.key, places[0]).partition(":")
+        place = self._terminal.ask(f"{question.ask}: where is it kept ({', '.join(places)})", last_scheme)
         try:
             proposed = reference(place, question.key)
             scheme, _, name = proposed.partition(":")
+            if scheme == last_scheme:
+                name = last_name or name
             chosen = reference(scheme, question.key, self._terminal.ask(_NAMES[scheme], name))
-            Secret.parse(question.key, chosen, self._folder, self._environ).demand_place()
+            secret = Secret.parse(question.key, chosen, self._folder, self._environ)
+            secret.demand_place()
+            if not self._may_lie_in(secret):
+                return None
         except ValueError as error:
             self._complain(str(error))
             return None
         except ConnectorError as error:
             self._show([Finding(question.topic.value, "place", "failed", error.cause, error.hint)])
             return None
+        self._proposed[question.key] = chosen
         return chosen
+
+    def _may_lie_in(self, secret: Secret) -> bool:
+        """No file is overwritten that holds something else; why not has been said."""
+        file = secret.file
+        settings = self.settings
+        taken = {
+            settings.log.path: "the log",
+            settings.journal.path: "the journal",
+            self._file: "the configuration",
+        }
+        taken |= {
+            one.file: one.key for one in settings.secrets() if one.key != secret.key and one.file is not None
+        }
+        if file in taken:
+            self._complain(f"{file} is for {taken[file]}: name another file")
+            return False
+        if not self._is_foreign(secret):
+            return True
+        if self._terminal.ask_yes(f"{file} is there already: use what is in it", default=True):
+            return True
+        self._complain("name another file: what is in this one is not overwritten")
+        return False
+
+    def _is_foreign(self, secret: Secret) -> bool:
+        """Whether it names a file that is there, and that no earlier answer or set-up made for it."""
+        known = self._reference_of(secret.key)
+        return (
+            secret.file is not None and secret.file.exists() and (known is None or known.file != secret.file)
+        )
+
+    def _is_there(self, key: str, chosen: str) -> bool:
+        """Whether the secret itself is not asked for: its file is there, and was taken as it is."""
+        return self._is_foreign(Secret.parse(key, chosen, self._folder, self._environ))
 
     # --- what is known ----------------------------------------------------------------------------------------
 
@@ -235,16 +304,22 @@ class Wizard:
         if not kind:
             return True
         secret = next((one for one in settings.secrets() if one.key == question.key), None)
-        if secret is not None and not _resolves(secret):
-            self._show([_absent(question, secret)])
-            return True
+        if secret is not None:
+            try:
+                secret.resolve()
+            except RightsError as error:
+                self._show([Finding(question.topic.value, "secret", "failed", error.cause, error.hint)])
+                return self._terminal.ask_keep()
+            except ConnectorError:
+                self._show([_absent(question, secret)])
+                return True
         group = settings.groups.sync_group if question.topic is Topic.GROUPS else settings.users.sync_group
         with self._terminal.console.status("testing ..."):
             findings = anyio.run(partial(probe, kind, settings, group))
         self._show(findings)
         if all(finding.state != "failed" for finding in findings):
             return True
-        return self._terminal.ask("Enter: answer again; k: keep it all the same").lower() in ("k", "keep")
+        return self._terminal.ask_keep()
 
     def _show(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
@@ -261,8 +336,13 @@ class Wizard:
                 self._terminal.say(f"{key} is set by the environment variable {name}: not asked for")
 
 
+_CODE_HINT = (
+    "a code is good once, for a few minutes, and for the address that was shown last: open the one below, "
+    "approve again, and copy the whole code"
+)
+
 _NAMES = {
-    "file": "File (a relative path starts at the configuration's folder)",
+    "file": "File (relative: from the configuration's folder)",
     "keyring": "Entry of the keyring, as SERVICE/NAME",
     "env": "Name of the environment variable",
     "systemd": "Name of the credential",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import anyio
 import anyio.to_thread
 
@@ -12,6 +14,8 @@ from stages.directory.line import Line
 from stages.directory.options import Target, parse_target
 
 SECTION = "directory"
+_PLAIN_PORTS = (389, 3268)
+_PLAIN_PORT = "ldaps:// is port 636; port 389 is for ldap://, which is made secure by StartTLS"
 
 
 async def check_reach(
@@ -46,17 +50,25 @@ async def _checked(target: Target, timeout_seconds: int, ca_file: str | None) ->
     except TimeoutError:
         return _failed(name, target, f"no answer within {timeout_seconds} s", "firewall, address, port")
     except (OSError, UnicodeError) as error:
-        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return _failed(name, target, cause, "check the name and the port, and that the server is up")
+        return _failed(name, target, _cause(error), "check the name and the port, and that the server is up")
     if ca_file is None:
         return Finding(SECTION, name, "ok", f"{target.url} answers")
     line = Line(target, addresses[0], timeout_seconds=timeout_seconds)
     try:
         await anyio.to_thread.run_sync(line.secure_blocking, ca_file)
     except DirectoryError as error:
-        return Finding(SECTION, name, "failed", f"{error.operation}: {error.cause}", error.hint)
+        hint = _PLAIN_PORT if target.implicit_tls and target.port in _PLAIN_PORTS else error.hint
+        return Finding(SECTION, name, "failed", f"{error.operation}: {error.cause}", hint)
     return Finding(SECTION, name, "ok", f"{target.url}: TLS 1.2 or later, certificate verified")
 
 
 def _failed(name: str, target: Target, cause: str, hint: str) -> Finding:
     return Finding(SECTION, name, "failed", f"{target.url}: {cause}", hint)
+
+
+def _cause(error: Exception) -> str:
+    """The network's own word: anyio says only that no attempt succeeded, and keeps the reason of a single one behind it."""
+    reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(reason, OSError) and (reason.errno or 0) > 0:
+        return os.strerror(reason.errno or 0)
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

@@ -26,8 +26,7 @@ def test_from_nothing_to_a_configuration_with_a_wrong_answer_at_every_turn(outsi
     talk.answer("File", "")
     talk.answer("Code", "wrong-code")
     talk.expect("failed")
-    talk.answer("Token: where is it kept", "file")
-    talk.answer("File", "")
+    talk.expect("for the address that was shown last")
     talk.answer("Code", talk.code_from_page())
     talk.expect("team: Sandbox")
     talk.expect("authorised by it-admin@example.test")
@@ -189,7 +188,7 @@ def test_one_thing_is_changed_and_everything_else_stays_as_it_is(outside: Outsid
     before = _configured(outside)
     talk = outside.start("configure", "simulation")
     talk.answer("Simulation mode", "no")
-    talk.expect("simulation = False")
+    talk.expect("simulation = false")
     talk.answer("Save ", "")
     assert talk.end() == 0
     assert outside.file.read_text() == before.replace("simulation = true", "simulation = false")
@@ -215,7 +214,7 @@ def test_the_menu_changes_what_is_picked_and_saves_when_told_to(outside: Outside
     talk.answer("What shall be changed", "log")
     talk.answer("Log file", "")
     talk.answer("What shall be changed", "s")
-    talk.expect("directory.start_tls = True")
+    talk.expect("directory.start_tls = true")
     talk.answer("Save ", "")
     assert talk.end() == 0
     values = tomllib.loads(outside.file.read_text())

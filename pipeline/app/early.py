@@ -6,10 +6,8 @@ mail and not twenty-four.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from email.utils import make_msgid
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import anyio
 from config.load import load, salvage
 from config.sections import LogSettings, Mail
 from pipeline.app import compose
+from pipeline.app.told import Told, repeat_of
 from pipeline.core.causes import ended_alert
 from pipeline.core.exits import final_code
 from pipeline.errors import ConnectorError
@@ -36,8 +35,8 @@ def mail_early_fault(path: Path | None, environ: Mapping[str, str], error: Conne
         alert = ended_alert(
             code, operation=error.operation, cause=error.cause, causes=error.causes, remedy=error.hint
         )
-        memory = log.path.with_name(f"{log.path.name}.told") if log is not None else None
-        if alert is None or _was_told(memory, alert.fingerprint, timedelta(hours=mail.repeat_hours or 24)):
+        memory = Told(log.path.with_name(f"{log.path.name}.told")) if log is not None else None
+        if alert is None or (memory and memory.has(alert.fingerprint, repeat_of(mail))):
             return
         mailer = compose.mailer_of(mail)
         if mailer is None:
@@ -47,7 +46,8 @@ def mail_early_fault(path: Path | None, environ: Mapping[str, str], error: Conne
         except ConnectorError as failure:
             logger().warning(Event.ALERT_FAILED, detail=str(failure))
             return
-        _remember(memory, alert.fingerprint)
+        if memory:
+            memory.keep(alert.fingerprint)
 
 
 def _sections(path: Path | None, environ: Mapping[str, str]) -> tuple[Mail | None, LogSettings | None]:
@@ -61,23 +61,3 @@ def _sections(path: Path | None, environ: Mapping[str, str]) -> tuple[Mail | Non
 
 async def _send(mailer: Mailer, alert: Alert) -> None:
     await mailer.send([alert], message_id=make_msgid(), simulated=False)
-
-
-def _was_told(memory: Path | None, fingerprint: str, repeat: timedelta) -> bool:
-    if memory is None:
-        return False
-    try:
-        told = json.loads(memory.read_text(encoding="utf-8"))
-        at = datetime.fromisoformat(told["at"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(told.get("fingerprint") == fingerprint and datetime.now(UTC) - at < repeat)
-
-
-def _remember(memory: Path | None, fingerprint: str) -> None:
-    if memory is None:
-        return
-    memory.touch(mode=0o600)
-    memory.write_text(
-        json.dumps({"fingerprint": fingerprint, "at": datetime.now(UTC).isoformat()}), encoding="utf-8"
-    )

@@ -19,7 +19,7 @@ import anyio.abc
 
 from pipeline.app.agenda import Agenda
 from pipeline.app.ending import end_pass
-from pipeline.app.news import log_group_news, log_held, log_news, log_start
+from pipeline.app.news import log_group_news, log_held, log_news, log_start, log_stuck
 from pipeline.app.parts import EngineOptions, Parts
 from pipeline.app.report import PassState, PassSummary
 from pipeline.app.trouble import Trouble
@@ -279,6 +279,7 @@ class Engine:
         )
         log_news(state.plan)
         log_held(state.plan.held, state.told_held)
+        log_stuck(state.plan)
         state.has_planned = True
         if compares and selection is None:
             async with self._journal.transaction():

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from pipeline.core.brake import HeldSet
 from pipeline.core.plan import NoteKind
-from pipeline.log import Event, in_pass, logger
+from pipeline.log import Event, in_pass, log_actions, logger
 from stages.groups.planner import GroupReport
 from stages.people.planner import PlanReport
+from stages.people.release import SWAP
 
 
 def log_start(pass_id: int, *, simulated: bool, why_full: str) -> None:
@@ -33,6 +34,21 @@ def log_group_news(report: GroupReport) -> None:
         event = Event.GROUP_FAILED if note.kind is NoteKind.GROUP_FAILED else Event.FAULT
         logger().warning(event, group=note.label, detail=note.detail)
     report.news.clear()
+
+
+def log_stuck(report: PlanReport) -> None:
+    """What failed without being sent: each a canonical line, as of what was sent."""
+    log_actions(
+        {
+            "person": action.email or action.guid,
+            "action": action.kind.value,
+            "outcome": "failed",
+            "reason": SWAP,
+            "guid": action.guid,
+        }
+        for action in report.stuck
+    )
+    report.stuck.clear()
 
 
 def log_held(sets: Sequence[HeldSet], told: set[str]) -> None:

@@ -64,8 +64,8 @@ def register(app: typer.Typer) -> None:
         ] = "",
     ) -> None:
         """Makes actions that wait for another try due now."""
-        if not (failed or everything or person):
-            raise typer.BadParameter("name --failed, --all or --person")
+        if [failed, everything, bool(person)].count(True) != 1:
+            raise typer.BadParameter("name --failed, --all or --person, one of them")
 
         async def body(settings: Settings) -> int:
             refuse_simulation(settings, "retry actions")

@@ -36,7 +36,11 @@ class Format(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    journal_app = typer.Typer(help="Looks into the journal.", no_args_is_help=True)
+    journal_app = typer.Typer(
+        help="Looks into the journal.",
+        no_args_is_help=True,
+        epilog="Example: ad-connector journal show --last 20",
+    )
     app.add_typer(journal_app, name="journal")
     transfer.register(journal_app)
     standby.register(journal_app)

@@ -15,6 +15,7 @@ from pipeline import control
 from pipeline.app import compose, passes
 from pipeline.app.requests import Requests
 from pipeline.app.selected import select_person
+from pipeline.app.simulated_alerts import mail_simulated
 from pipeline.app.tables import plan_table
 from pipeline.cli.approve import refuse_simulation
 from pipeline.cli.bars import bars
@@ -62,7 +63,10 @@ async def _simulated(settings: Settings, *, full: bool) -> int:
     with lock.acquire(settings.journal.path, "run --simulate"), bars(Phase.DIRECTORY):
         result = await passes.simulate(settings, full=full, is_kept=True)
         await passes.record_simulation(settings, result)
+        trouble = await mail_simulated(settings, result.summary.alerts)
     plan_table(result.plan)
+    if trouble:  # the log has ended with the exit code
+        typer.echo(f"the alerts of this simulation were not mailed: {trouble}", err=True)
     return int(result.summary.code)
 
 

@@ -24,7 +24,9 @@ class Directory(StrEnum):
 
 def register(app: typer.Typer) -> None:
     sandbox_app = typer.Typer(
-        help="A domain, a Dropbox team and a mail server on loopback.", no_args_is_help=True
+        help="A domain, a Dropbox team and a mail server on loopback.",
+        no_args_is_help=True,
+        epilog="Example: ad-connector sandbox up > connector.toml",
     )
     app.add_typer(sandbox_app, name="sandbox")
 

@@ -178,6 +178,15 @@ def changes(wanted: Profile, member: Member) -> Profile:
     return NO_CHANGES
 
 
+def cleaning_of(mapped: Mapped, sent: Profile) -> str:
+    """What was done to the names that `sent` carries, as the end of a reason: said once, when they are sent. "" when nothing was."""
+    names = {"first name": sent.given_name, "last name": sent.surname, "no first": sent.given_name}
+    told = [
+        note for note in mapped.notes if any(name and note.startswith(word) for word, name in names.items())
+    ]
+    return "".join(f"; {note}" for note in told)
+
+
 def _is_shown(name: str, shown: str) -> bool:
     return name == shown or name == clean_name(shown)
 

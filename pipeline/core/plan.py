@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipeline.core.identity import LEGACY_PREFIX, How, Match
-from pipeline.core.mapping import NO_CHANGES, changes, identity_in
+from pipeline.core.mapping import NO_CHANGES, changes, cleaning_of, identity_in
 from pipeline.core.namesake import Claim, name_of
 from pipeline.core.subject import (
     NOTHING,
@@ -122,7 +122,7 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
         wanted = replace(wanted, email="")
         notes += (_duplicate_note(subject),)
     differs = changes(wanted, member)
-    update = _updates(differs, member, subject.parked_email)
+    update = _updates(differs, member, subject)
     match member.status:
         case Status.INVITED:
             return _invited(subject, member, differs, notes, policy=policy, now=now)
@@ -146,15 +146,15 @@ def _let_in(subject: Subject, policy: Policy, now: datetime) -> Decision:
             return Decision(notes=notes)
 
 
-def _updates(differs: Profile, member: Member, parked_email: str) -> tuple[Wanted, ...]:
+def _updates(differs: Profile, member: Member, subject: Subject) -> tuple[Wanted, ...]:
     """One request for everything, but for an address that stands refused or held: the rest must not wait for it."""
     if differs == NO_CHANGES:
         return ()
     parts = [differs]
-    if differs.email and differs.email == parked_email:
+    if differs.email and differs.email == subject.parked_email:
         parts = [replace(differs, email=""), Profile(email=differs.email)]
     return tuple(
-        Wanted(kind=ActionKind.UPDATE, reason=_difference(part, member), changes=part)
+        Wanted(kind=ActionKind.UPDATE, reason=_difference(part, member, subject), changes=part)
         for part in parts
         if part != NO_CHANGES
     )
@@ -170,7 +170,7 @@ def _invite(subject: Subject) -> Decision:
             skipped=f"another listed person has the same e-mail: {subject.duplicate_of}",
             notes=(_duplicate_note(subject),),
         )
-    reason = f"{_in_scope(subject)}, not on the team"
+    reason = f"{_in_scope(subject)}, not on the team{cleaning_of(subject.mapped, profile)}"
     return Decision(wanted=(Wanted(kind=ActionKind.INVITE, reason=reason, changes=profile),))
 
 
@@ -216,7 +216,7 @@ def _invited(
         if rest.email:
             detail = f"the e-mail changed to {rest.email} while the invitation to {member.email} is open"
             notes += (_note(subject, NoteKind.INVITED_EMAIL, detail),)
-        reason = f"{_difference(rest, member)}; waits until the member has joined"
+        reason = f"{_difference(rest, member, subject)}; waits until the member has joined"
         wanted.append(Wanted(kind=ActionKind.UPDATE, reason=reason, changes=rest, wait=WaitFor.JOINED))
     return Decision(wanted=tuple(wanted), notes=notes, look_again=look_again)
 
@@ -387,7 +387,7 @@ def _in_scope(subject: Subject) -> str:
     return f"in sync group {first}" + (f" via {' > '.join(rest)}" if rest else "")
 
 
-def _difference(differs: Profile, member: Member) -> str:
+def _difference(differs: Profile, member: Member, subject: Subject) -> str:
     parts = []
     if differs.email:
         parts.append(f"e-mail {member.email} -> {differs.email}")
@@ -397,7 +397,7 @@ def _difference(differs: Profile, member: Member) -> str:
         parts.append(f"last name {member.surname!r} -> {differs.surname!r}")
     if differs.external_id:
         parts.append("external id")
-    return "differs: " + ", ".join(parts)
+    return f"differs: {', '.join(parts)}{cleaning_of(subject.mapped, differs)}"
 
 
 def _skip_note(subject: Subject, reason: str) -> Note:

@@ -68,6 +68,7 @@ class PlanReport:
     news: list[Note] = field(default_factory=list)  # notes that did not stand before
     skipped: dict[str, tuple[Node, str]] = field(default_factory=dict)
     held: tuple[HeldSet, ...] = ()
+    stuck: list[Action] = field(default_factory=list)
     moved: list[Claim] = field(default_factory=list)  # approved, and met by this pass
 
 
@@ -316,6 +317,7 @@ class Planner:
         """Inside the caller's transaction: lets go what the brake lets pass, holds the rest."""
         let_go = await self._release.let_go(selection.allows if selection else None)
         report.held = let_go.held
+        report.stuck += let_go.stuck
         report.deferred = report.deferred or let_go.again
 
 

@@ -24,12 +24,17 @@ from pipeline.model import Action, ActionKind, Member, Profile, State
 from pipeline.ports import Clock
 from pipeline.records import Settlement
 
+SWAP = "e-mail swap: the address is held by somebody whose own change needs this one first"
+
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """`again`: of some updates only the e-mail must wait, and their persons are to be decided about once more."""
+    """`again`: of some updates only the e-mail must wait, and their persons are to be decided about once more. `stuck`: what
+    failed, since no order lets everybody have the address that they want.
+    """
 
     held: tuple[HeldSet, ...] = ()
+    stuck: tuple[Action, ...] = ()
     again: bool = False
 
 
@@ -85,7 +90,7 @@ class Release:
         # Names and external id need not wait for an address.
         split = sorted({one.guid for one in stopped if _has_more_than_email(one)})
         await journal.mark_dirty(split, "action", now)
-        return LetGo(result.held, again=bool(split))
+        return LetGo(result.held, stuck=tuple(stuck), again=bool(split))
 
     async def _fail_swaps(self, stuck: Sequence[Action], now: datetime) -> None:
         await self._journal.outbox.settle_all(
@@ -94,7 +99,7 @@ class Release:
                     # a held one was released by the brake just now
                     action=replace(action, state=State.PLANNED),
                     state=State.FAILED,
-                    error="e-mail swap: the address is held by somebody whose own change needs this one first",
+                    error=SWAP,
                     hint="give one of them an interim address in the directory, wait for a pass, then set the final one",
                     changes=Profile(email=action.changes.email) if _has_more_than_email(action) else None,
                 )

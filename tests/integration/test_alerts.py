@@ -83,3 +83,23 @@ def test_a_blind_account_suspends_at_most_and_names_the_missing_right(settled):
     settled.ok("run")
     settled.ok("run", "--full")
     assert settled.states()[COCO] == "removed"
+
+
+def test_the_alerts_of_a_simulation_are_marked_and_sent_once(settled):
+    settled.configure(simulation=True, safety={"max_leavers": 0})
+    settled.admin.remove_members("Dropbox", "Hedy Lamarr")
+    done = settled("run")
+    settled.check_exit_line(-18, done)
+    (mail,) = settled.mailbox.wait_for_blocking(1)
+    assert "SIMULATION" in mail.subject
+    assert settled("run").code == -18
+    assert len(settled.mailbox.received) == 1
+    assert settled.status()["mails_waiting"] == 0
+    assert settled.writes() == []
+    settled.admin.add_members("Dropbox", "Hedy Lamarr")
+    settled.mailbox.refuse_with = "451 4.3.0 try later"
+    settled.ok("run")  # nothing to tell
+    settled.admin.remove_members("Dropbox", "Hedy Lamarr")
+    late = settled("run")
+    settled.check_exit_line(-18, late)
+    assert "were not mailed" in late.err

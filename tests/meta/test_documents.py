@@ -241,8 +241,8 @@ def _filled(words: list[str]) -> list[str]:
 def test_every_command_has_help_with_an_example(name: str) -> None:
     command = COMMANDS[name]
     assert command.help or command.short_help
+    assert str(command.epilog).startswith(f"Example: ad-connector {name}")
     if not getattr(command, "commands", None):
-        assert str(command.epilog).startswith(f"Example: ad-connector {name}")
         words = shlex.split(str(command.epilog).removeprefix(f"Example: ad-connector {name}").split(" > ")[0])
         command.make_context(name, words)
 

@@ -72,6 +72,19 @@ async def test_every_line_of_a_pass_carries_its_id(new_world: Make, file: Path) 
     assert "0" not in re.findall(r"-?\d+", passes[-1][-1]), "the last one failed"
 
 
+async def test_who_swaps_addresses_has_a_line_each_in_the_log(new_world: Make, file: Path) -> None:
+    world = new_world()
+    ann, bob, _ = world.people("ann", "bob", "cid")
+    await world.run()
+    world.accept_all()
+    world.directory.modify(ann, mail="bob@example.test")
+    world.directory.modify(bob, mail="ann@example.test")
+    await world.run()
+    await world.run()
+    failed = [[line for line in lines if "e-mail swap" in line and ann in line] for lines in passes_in(file)]
+    assert [len(lines) for lines in failed] == [0, 1, 0]
+
+
 async def test_log_and_journal_say_alike_whether_a_pass_is_full_and_why(
     new_world: Make, tmp_path: Path
 ) -> None:

@@ -82,6 +82,16 @@ def test_in_scope_enabled_and_not_on_the_team_is_invited() -> None:
     )
 
 
+def test_names_that_were_cleaned_are_told_with_the_action_that_sends_them() -> None:
+    cleaned = Node(entry=replace(ENTRY, given_name="Ann*"), listed=True)
+    (invite,) = decide(subject(cleaned, None), POLICY, NOW).wanted
+    assert invite.reason.endswith("not on the team; first name 'Ann*' is sent as 'Ann'")
+    (update,) = decide(subject(cleaned, member(Status.ACTIVE, given_name="Old")), POLICY, NOW).wanted
+    assert update.reason == "differs: first name 'Old' -> 'Ann'; first name 'Ann*' is sent as 'Ann'"
+    (other,) = decide(subject(cleaned, member(Status.ACTIVE, surname="Old")), POLICY, NOW).wanted
+    assert other.reason == "differs: last name 'Old' -> 'Lee'"
+
+
 def test_in_scope_enabled_and_invited_waits() -> None:
     assert decide(subject(LISTED, member(Status.INVITED)), POLICY, NOW) == Decision()
 

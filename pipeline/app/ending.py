@@ -8,6 +8,7 @@ from pipeline.app.pace_memory import remember_pace
 from pipeline.app.parts import Parts
 from pipeline.app.report import PassState, PassSummary, Standing, alerts_of, exit_code, judged_kinds
 from pipeline.core.exits import remedy_of
+from pipeline.core.namesake import HELD_KIND
 from pipeline.core.plan import NoteKind
 from pipeline.journal_port import Journal
 from pipeline.log import Event, exit_line, in_pass, logger
@@ -63,11 +64,15 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
 async def _standing(journal: Journal, *, watching: bool) -> Standing:
     async with journal.reading():
         outbox = journal.outbox
+        held = await outbox.in_state(State.HELD)
         return Standing(
             failed=await outbox.in_state(State.FAILED),
             stuck=[] if watching else await outbox.in_state(State.RETRY),
-            held=await outbox.in_state(State.HELD),
+            held=held,
             no_seat=await outbox.in_state(State.WAITING, wait=WaitFor.SEAT),
             notes=await journal.notes(),
             claims=[one for one in await outbox.claims() if one.approved_at is None],
+            held_sets=[one for one in await outbox.standing_held_sets() if one.kind != HELD_KIND]
+            if held
+            else [],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -65,6 +65,7 @@ class Standing:
     no_seat: Sequence[Action]
     notes: Sequence[Note]
     claims: Sequence[HeldRecord] = ()  # of namesakes, waiting for an approval
+    held_sets: Sequence[HeldRecord] = ()  # as they were shown last, those of namesakes aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,9 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
                 clusters=clusters,
             )
         )
+    if state.ended_by is None and not state.has_planned:
+        # A watch begins with a pass that may find nothing to do: what was held before still is.
+        alerts += [_held_before(one, names) for one in standing.held_sets]
     by_kind: dict[NoteKind, list[Note]] = {}
     for note in standing.notes:
         by_kind.setdefault(note.kind, []).append(note)
@@ -186,6 +190,19 @@ def alerts_of(state: PassState, standing: Standing, code: ExitCode) -> tuple[Ale
         standing=alerts,
     )
     return (*alerts, ended) if ended is not None else tuple(alerts)
+
+
+def _held_before(held: HeldRecord, names: Mapping[str, str]) -> Alert:
+    """A set that another pass has shown, under the same key as there."""
+    groups = {item.partition("/")[0] for item, _ in held.items if "/" in item}
+    one_group = groups.pop() if len(groups) == 1 else ""
+    return causes.held_alert(
+        digest=held.hash,
+        what=f"members of group {names.get(one_group, one_group)}" if one_group else held.kind,
+        count=held.wanted,
+        limit=held.limit_text,
+        clusters=held.clusters,
+    )
 
 
 def _remedy(code: ExitCode, error: ConnectorError | None) -> str:

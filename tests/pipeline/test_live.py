@@ -11,6 +11,7 @@ from pipeline.core.exits import ExitCode
 from pipeline.errors import DirectoryBusy, JournalError, TeamReadError
 from pipeline.model import ActionKind, Member, Outcome, Profile, Status
 from tests.pipeline.group_world import in_group, nest
+from tests.pipeline.test_leavers import team_of
 from tests.pipeline.world import TurnedClock, World
 from tests.watching import watching_engine
 
@@ -441,3 +442,25 @@ async def test_a_change_that_could_not_be_written_down_is_not_lost_to_the_proces
         world.clock.turn(minutes=1)
         await assembly.engine.run()
     assert world.effects() == [("invite", "new@example.test"), ("suspend", "p000@example.test")]
+
+
+async def test_a_watch_that_begins_with_nothing_to_do_names_the_set_that_stands(live: World) -> None:
+    """Its mail said `approve HASH` without any, and a moment later that it was over."""
+    guids = await team_of(live, 40)
+    for guid in guids[:11]:
+        live.directory.disable(guid)
+    await live.run()
+    [digest] = await live.held()
+    live.mailer.kept.clear()
+    live.clock.turn(minutes=1)
+    async with watching(live) as watch:
+        summary = watch.engine.last_summary
+        assert summary is not None
+        assert summary.code is ExitCode.BRAKE
+        assert [alert.key for alert in summary.alerts] == ["held:leavers"]
+        assert f"ad-connector approve {digest}" in summary.alerts[0].remedy
+        await watch.look(hours=25)  # longer than mail.repeat_hours
+    keys = {alert.key for mail in live.mailer.kept for alert in mail.alerts}
+    assert keys <= {"held:leavers"}
+    assert not [title for mail in live.mailer.kept for title in mail.over]
+    assert live.harm() == []

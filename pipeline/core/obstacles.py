@@ -13,6 +13,7 @@ from pipeline.records import HeldRecord
 _UNREAD = frozenset(
     {ExitCode.CONFIGURATION, ExitCode.DIRECTORY, ExitCode.SCOPE}
 )  # of the directory: what was due already and harms nobody is still sent (behaviour.md §5)
+_ON_ITS_WAY = frozenset({State.PLANNED, State.SENDING, State.RETRY})
 _UNREACHED = frozenset({ExitCode.DROPBOX_SETUP, ExitCode.TEAM_INFO, ExitCode.TEAM_READ})
 
 
@@ -89,7 +90,7 @@ class Circumstances:
         same = [one for one in pending if one.kind is kind and one.guid == guid]
         of_pass = self.of_pass
         if of_pass is not None:
-            is_due = not group_guid and any(one.state is not State.HELD for one in same)
+            is_due = not group_guid and any(one.state in _ON_ITS_WAY for one in same)
             if self.code in _UNREACHED or kind in DESTRUCTIVE or not is_due:
                 return of_pass
         if group_guid and self.group_fault:

@@ -70,6 +70,7 @@ def test_what_was_due_and_harms_nobody_still_goes_where_only_the_directory_faile
     due = [action(kind, State.PLANNED)]
     for code in UNREAD:
         assert (ended(code).against(kind, ANN, due) is None) == (kind not in DESTRUCTIVE)
+        assert ended(code).against(kind, ANN, [action(kind, State.FAILED)]) is not None
     for code in UNREACHED:
         assert ended(code).against(kind, ANN, due) is not None
 

@@ -77,3 +77,14 @@ def test_without_a_journal_the_command_for_a_first_one_is_named(folder: Path, ar
     assert "no pass has run on it yet" in done.output
     assert "ad-connector run --simulate" in done.output
     assert not (folder / "journal.db").exists()
+
+
+def test_several_faults_of_a_configuration_stand_in_lines_of_their_own(folder: Path) -> None:
+    file = folder / "connector.toml"
+    file.write_text(file.read_text().replace("servers", "server").replace("username", "user"))
+    lines = CliRunner().invoke(build(), ["status"]).output.splitlines()
+    assert lines[0].startswith("reading the configuration ")
+    assert lines[0].endswith("connector.toml:")
+    assert [line for line in lines if line.startswith("  line 3: directory.server: is no key")]
+    assert [line for line in lines if line.startswith("  line 4: directory.user: is no key")]
+    assert lines[-1].startswith("What to do: ")

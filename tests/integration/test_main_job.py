@@ -286,9 +286,15 @@ def test_simulation_writes_nothing_and_the_first_real_pass_is_full(world, tools)
     assert status["last_pass"]["simulated"] is True
     assert status["managed"] == 0
     assert status["checkpoint"] is None
+    told = world.ok("explain", ADA).out
+    assert "only simulated passes have run" in told
+    assert "set simulation = false" in told
+    assert "after that  invite: in sync group Dropbox via Engineering Team" in told
     world.configure(simulation=False)
     world.forget_exchanges()
     world.ok("run")
+    assert "only simulated" not in world.ok("explain", ADA).out
+    assert not world.journal_file.with_name(f"{world.journal_file.name}.simulated").exists()
     assert world.exchanges("team/members/list_v2"), "a full comparison lists the team"
     assert set(world.members()) == tools.standard_emails()
 

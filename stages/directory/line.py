@@ -50,17 +50,22 @@ class VerifiedTls(ldap3.Tls):  # type: ignore[misc]  # ldap3 has no types
         # Python 3.13 refuses authorities without the key identifiers that RFC 5280 asks for; many an enterprise's root
         # is older than that. The signature chain and the name are checked all the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        self._context = context
+        self._context: ssl.SSLContext | None = context
         self._host = host
         self.failure: Exception | None = None
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         del do_handshake  # always: the handshake must be over before anything is said
+        assert self._context is not None
         try:
             connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
         except Exception as error:
             self.failure = error
             raise
+
+    def release(self) -> None:
+        """Nothing is secured any more. ldap3's objects hold each other, and by this the certificates of all authorities, a megabyte."""
+        self._context, self.failure = None, None
 
 
 class Line:
@@ -254,6 +259,7 @@ class Line:
         with contextlib.suppress(Exception):  # ldap3 forgets the socket when it fails while opening
             if secured is not None:
                 secured.close()
+        connection.server.tls.release()
 
     def abort(self) -> None:
         """From any thread, at any time: whatever blocks on this connection fails within milliseconds."""

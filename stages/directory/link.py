@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from pipeline.errors import DirectoryBusy, DirectoryError
+from pipeline.errors import DirectoryBusy, DirectoryError, forget_frames
 from stages.directory.discovery import Lookup, Resolve, discover, look_up, resolve
 from stages.directory.faults import ConnectionLost, CredentialsRefused, ServerStuck, name_failure
 from stages.directory.kerberos import KerberosLogin
@@ -59,7 +59,10 @@ async def run_abortable(line: Line, limiter: anyio.CapacityLimiter, function: Ca
         finally:
             ended.set()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its frames, of which this is one, hold all that was read
     return results[0]
 
 
@@ -226,11 +229,15 @@ class Link:
             try:
                 session = await self._open_target(target, limiter or self._limiter)
             except CredentialsRefused as error:
-                self._refused = (self._now(), error)
+                self._refused = (
+                    self._now(),
+                    CredentialsRefused(error.operation, error.cause, error.hint),
+                )
                 raise
             except (TicketMissing, KdcUnreachable):
                 raise  # no other server would change it
             except DirectoryError as error:
+                forget_frames(error)
                 failures.append(error)
                 continue
             self._last = target
@@ -238,7 +245,7 @@ class Link:
                 self._shunned = None
             return session
         if len(failures) == 1:
-            raise failures[0]
+            raise failures.pop()  # kept in no list that its own frames hold
         causes = "; ".join(f"{failure.operation}: {failure.cause}" for failure in failures)
         lasting = [failure for failure in failures if not isinstance(failure, DirectoryBusy)]
         worst = (lasting or failures)[0]
@@ -275,7 +282,10 @@ class Link:
             except DirectoryBusy as error:  # the next address of the same server may do
                 failure = failure or error
         assert failure is not None
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # as in `run_abortable`
 
     async def _open_address(self, target: Target, address: str, limiter: anyio.CapacityLimiter) -> Session:
         options = self._options

@@ -6,6 +6,8 @@ import csv
 import io
 from importlib import resources
 
+from pipeline.core.exits import ExitCode
+from pipeline.core.subject import NoteKind
 from pipeline.model import Json
 from pipeline.redaction import escaped
 
@@ -35,6 +37,41 @@ def who(row: Json, *, shown: int | None = SHOWN) -> str:
 def seconds(stamped: str | None) -> str:
     """A stamp as people need it, without the fractions: `2026-11-23T09:00:00Z`; "" for None."""
     return f"{stamped[:19]}Z" if stamped else ""
+
+
+def no_action(plan: Json) -> str:
+    """What a plan without actions means."""
+    if plan["exit_code"] not in (ExitCode.OK, ExitCode.BRAKE):
+        # What failed to be read says nothing of the team.
+        return "No action, but this plan is not complete: see below."
+    if plan["held"]:
+        return "No action but those that are held."
+    return "No action: the team is as the directory wants it."
+
+
+def trouble(row: Json) -> str:
+    """What has failed, or is to be known, and what to do. The kind of a note is a name for programs: its sentence says all."""
+    return (
+        str(row["hint"]) if row["error"] in _NOTES else " -> ".join(filter(None, (row["error"], row["hint"])))
+    )
+
+
+def matched(plan: Json) -> str:
+    """How members and people found each other: the first thing to look at before the first real pass. "" where nothing is known."""
+    return ", ".join(
+        f"{number} {_MATCHES.get(how, how)}" for how, number in sorted((plan.get("matches") or {}).items())
+    )
+
+
+_NOTES = frozenset(NoteKind)
+_MATCHES = {
+    "invited": "invited by us (those of this plan included)",
+    "external_id": "matched by external id",
+    "legacy": "matched by the old connector's id",
+    "email": "matched by e-mail",
+    "approved": "passed on by an approval",
+    "unmanaged": "of the team not managed: never touched",
+}
 
 
 def plan_csv(plan: Json) -> str:
@@ -83,7 +120,14 @@ def plan_html(plan: Json) -> str:
 
     source = (resources.files("pipeline.app") / "templates" / "plan.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
-    return environment.from_string(source).render(plan=_shown(plan), who=who)
+    return environment.from_string(source).render(
+        plan=_shown(plan),
+        who=who,
+        no_action=no_action,
+        trouble=trouble,
+        matched=matched,
+        code=ExitCode(plan["exit_code"]),
+    )
 
 
 def _shown(value: object) -> object:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.app.renderings import seconds, who
+from pipeline.app.renderings import matched, no_action, seconds, trouble, who
 from pipeline.core.exits import ExitCode
 from pipeline.core.namesake import HELD_KIND
 from pipeline.model import Json
@@ -31,13 +31,8 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
         for row in actions:
             table.add_row(_cell(row["action"]), _cell(who(row)), _cell(row["reason"]))
         console.print(table)
-    elif plan["exit_code"] not in (ExitCode.OK, ExitCode.BRAKE):
-        # What failed to be read says nothing of the team.
-        console.print("No action, but this plan is not complete: see below.")
-    elif plan["held"]:
-        console.print("No action but those that are held.")
     else:
-        console.print("No action: the team is as the directory wants it.")
+        console.print(no_action(plan))
     for held in plan["held"]:
         if held["kind"] == HELD_KIND:
             console.print(f"\n[bold]Held, a namesake:[/] {_cell(held['limit'])}")
@@ -59,23 +54,10 @@ def plan_table(plan: Json, console: Console | None = None) -> None:
             table.add_row(_cell(who(row)), _cell(row["reason"]))
         console.print(table)
     for row in plan["errors"]:
-        whom = f"{_cell(row['email'])}: " if row["email"] else ""
-        console.print(f"[bold red]{whom}{_cell(row['error'])}[/] {_cell(row['hint'])}", soft_wrap=True)
-    matches = plan.get("matches") or {}
-    if matches:
-        # "invited" counts those whom this very plan would invite.
-        words = {
-            "invited": "invited by us",
-            "external_id": "matched by external id",
-            "legacy": "matched by the old connector's id",
-            "email": "matched by e-mail",
-            "approved": "passed on by an approval",
-            "unmanaged": "of the team not managed: never touched",
-        }
-        console.print(
-            "\nMembers: "
-            + ", ".join(f"{number} {words.get(how, _cell(how))}" for how, number in sorted(matches.items()))
-        )
+        whom = f"[bold]{_cell(row['email'])}:[/] " if row["email"] else ""
+        console.print(f"{whom}{_cell(trouble(row))}", soft_wrap=True)
+    if matches := matched(plan):
+        console.print(f"\nMembers: {_cell(matches)}")
     code = ExitCode(plan["exit_code"])
     console.print(f"\nNothing was written to Dropbox. {plan['plan']}", soft_wrap=True)
     if code:

@@ -67,6 +67,7 @@ def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) 
     original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
     _introduce(terminal, original)
     wizard = Wizard(terminal, original.values, original.file, invocation.environ)
+    was_simulating = wizard.settings.simulation
     by_menu = topic is None and original.is_there
     while True:
         try:
@@ -74,7 +75,7 @@ def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) 
                 wizard.ask_about(topic)
             elif not _choose(terminal, wizard):
                 return _give_up(terminal)
-            return _finish(terminal, wizard, original)
+            return _finish(terminal, wizard, original, was_simulating=was_simulating)
         except Back:  # from the first question, or from the last one of all
             by_menu = True
 
@@ -116,7 +117,7 @@ def _choose(terminal: Terminal, wizard: Wizard) -> bool:
             terminal.say("answer with a number or a letter of the list", style="yellow")
 
 
-def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
+def _finish(terminal: Terminal, wizard: Wizard, original: Original, *, was_simulating: bool) -> int:
     _mend(terminal, wizard)
     values = worth_writing(wizard.values, original.values, DEFAULTS)
     changed = _changes(original.values, values)
@@ -127,6 +128,10 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
     terminal.say("To be written:", style="bold")
     for line in changed or ["  nothing but the secrets"]:
         terminal.say(line)
+    settings = wizard.settings
+    if was_simulating and not settings.simulation:
+        for line in _FOR_REAL[: 1 + settings.users.wipe_data]:
+            terminal.say(line, style="yellow")
     if not terminal.ask_yes(f"Save {original.file}", default=True):
         return _give_up(terminal)
     wizard.store_secrets()
@@ -134,8 +139,17 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original) -> int:
     terminal.say(f"Saved: {original.file} (mode 0600)", style="green")
     if kept is not None:
         terminal.say(f"The broken file is kept as {kept}")
-    terminal.say("Next: `ad-connector check`, then `ad-connector plan`.")
+    next_step = "`ad-connector check`, then `ad-connector plan`."
+    if not settings.simulation:
+        next_step = "`ad-connector plan` shows what `ad-connector run` would send now."
+    terminal.say(f"Next: {next_step}")
     return 0
+
+
+_FOR_REAL = (
+    "Simulation ends with this: the next `ad-connector run` sends to Dropbox what `ad-connector plan` shows.",
+    "Whoever is suspended or removed then has Dropbox wiped from their devices too (users.wipe_data).",
+)
 
 
 def _mend(terminal: Terminal, wizard: Wizard) -> None:

@@ -39,6 +39,8 @@ class _Lines:
 class WebTerminal(Terminal):
     """Asks on the page. Raises Abort where the page is closed down."""
 
+    usage = f"The field holds what is set now: change it, clear it, or leave it. {BACK} goes back a question; Ctrl-C in the terminal gives up."
+
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
         self._conversation = conversation

@@ -189,6 +189,8 @@ def test_one_thing_is_changed_and_everything_else_stays_as_it_is(outside: Outsid
     talk = outside.start("configure", "simulation")
     talk.answer("Simulation mode", "no")
     talk.expect("simulation = false")
+    talk.expect("the next `ad-connector run` sends to Dropbox what `ad-connector plan` shows")
+    talk.expect("wiped from their devices")
     talk.answer("Save ", "")
     assert talk.end() == 0
     assert outside.file.read_text() == before.replace("simulation = true", "simulation = false")

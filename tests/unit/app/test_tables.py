@@ -32,6 +32,37 @@ def test_a_plan_without_actions_claims_no_more_than_was_read(
     plan_table(plan, console)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines()[0] == said
+    assert said in plan_html({**plan, "created": "2026-11-26T05:10:35Z", "summary": {}})
+
+
+def test_a_plan_tells_how_people_were_matched_and_names_no_kind_of_note() -> None:
+    suspension = {"email": "ann@example.test", "guid": "1", "action": "", "error": "console_suspension"}
+    fault = {
+        "email": "",
+        "guid": "",
+        "action": "",
+        "error": "listing the groups: refused",
+        "hint": "authorize",
+    }
+    plan = {
+        "actions": [],
+        "held": [],
+        "skipped": [],
+        "errors": [{**suspension, "hint": "was suspended in the admin console"}, fault],
+        "plan": "sha256:0",
+        "exit_code": int(ExitCode.SYNC),
+        "matches": {"email": 5, "invited": 2},
+    }
+    console = Console(file=io.StringIO(), width=200)
+    plan_table(plan, console)
+    assert isinstance(console.file, io.StringIO)
+    page = plan_html({**plan, "created": "2026-11-26T05:10:35Z", "summary": {}})
+    for text in (console.file.getvalue(), page):
+        assert "5 matched by e-mail, 2 invited by us (those of this plan included)" in text
+        assert "was suspended in the admin console" in text
+        assert "console_suspension" not in text
+        assert f"exit code {int(ExitCode.SYNC)}" in text
+    assert "listing the groups: refused -> authorize" in console.file.getvalue()
 
 
 def test_who_would_be_released_is_named_before_the_command_that_releases_them() -> None:

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from pipeline.errors import ConfigurationError
 from stages.service.console import Console
 from stages.service.observations import Observations
+from stages.service.port import listening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +85,21 @@ async def serving(
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        except OSError as error:
-            raise ConfigurationError(
-                "open the health port",
-                f"service.listen: {listen}: {error.strerror}",
-                'choose a free port, or set it to ""',
-            ) from error
-        base = f"{'http' if tls is None else 'https'}://{_reached_by(host)}:{runner.addresses[0][1]}"
-        if console is not None:
-            console.stands_at(base)
-        yield base
+        async with AsyncExitStack() as stack:
+            if runner.server is None:
+                raise AssertionError("the runner was set up")
+            try:
+                port = await stack.enter_async_context(listening(runner.server, host, port, tls=tls))
+            except OSError as error:
+                raise ConfigurationError(
+                    "open the health port",
+                    f"service.listen: {listen}: {error.strerror}",
+                    'choose a free port, or set it to ""',
+                ) from error
+            base = f"{'http' if tls is None else 'https'}://{_reached_by(host)}:{port}"
+            if console is not None:
+                console.stands_at(base)
+            yield base
     finally:
         await runner.cleanup()
 

@@ -44,7 +44,7 @@ class Engine:
         self._plan = Wakeup(self._load)
         self._apply = Wakeup(self._load)
         self._pass: PassState | None = None
-        self._pass_lock = anyio.Lock()
+        self._pass_lock = anyio.Lock(fast_acquire=True)
         self._watching = False
         self._directory_trouble = Trouble()
         self._team_trouble = Trouble()

@@ -71,18 +71,18 @@ class GroupStage:
         changed = nesting.take_touched()
         people |= self._people
         self._people.clear()
-        async with self._journal.reading():
-            # Whose leaving has settled only now is in no group of the directory any more, but still in Dropbox's.
-            holding = await self._journal.groups.holding(people)
-        touched = changed | nesting.groups_holding(people) | holding
         if nesting is not self._nesting:
             self._nesting, self._pending = nesting, None
         if has_compared and not report.has_compared:
             self._pending = None  # a full comparison is about all groups
-        self._pending = None if self._pending is None else self._pending | touched
         if not await self._is_needed():
             self._pending = frozenset()
             return set()
+        if self._pending is not None:
+            async with self._journal.reading():
+                # Whose leaving has settled only now is in no group of the directory any more, but still in Dropbox's.
+                holding = await self._journal.groups.holding(people)
+            self._pending |= changed | nesting.groups_holding(people) | holding
         counts = GroupApplyReport()
         await self._applier.recover(counts)
         if selection is not None:

@@ -152,8 +152,9 @@ class Applier:
         """One transaction for all of them: first what was done, then what is next."""
         async with self._journal.transaction():
             # Asked first: a read after a write waits for it. Nothing that is settled is released by that.
-            is_left = await self._journal.outbox.count_released(1)
-            await self._settler.settle([one for turn in turns for one in turn.settled], report)
+            settled = [one for turn in turns for one in turn.settled]
+            is_left = not settled or await self._journal.outbox.count_released(1)
+            await self._settler.settle(settled, report)
             claiming = [turn for turn in turns if is_left and turn.is_claiming and not turn.is_gone]
             batches = await self._claim(len(claiming), report, without=without, only=only) if claiming else []
         for turn, batch in zip(claiming, batches, strict=False):

@@ -27,7 +27,9 @@ class Facts:
     links: Mapping[str, Link]
     mapped: Mapping[str, Mapped]
     linked: Mapping[str, Member]
-    by_external: Mapping[str, Sequence[Member]]
+    by_external: Mapping[
+        str, Sequence[Member]
+    ]  # this and what follows: for those with no living account by their link
     by_email: Mapping[str, Sequence[Member]]
     holders: Mapping[str, str]
     holder_nodes: Mapping[str, Node]
@@ -66,13 +68,21 @@ class FactReader:
         links = await journal.links.of(guids)
         mapped = {guid: self._map(node) for guid, node in nodes.items()}
         linked = await journal.members.by_id(link.member_id for link in links.values())
-        external_ids = {one.profile.external_id for one in mapped.values()} | {
-            f"{LEGACY_PREFIX}{node.entry.sid}" for node in nodes.values() if node.entry.sid
+        # Whoever is linked to a living account needs no other candidate (`by_link`).
+        seeking = [
+            guid
+            for guid in nodes
+            if (link := links.get(guid)) is None or by_link(linked.get(link.member_id)) is None
+        ]
+        external_ids = {mapped[guid].profile.external_id for guid in seeking} | {
+            f"{LEGACY_PREFIX}{sid}" for guid in seeking if (sid := nodes[guid].entry.sid)
         }
         by_external = await journal.members.by_external_id(sorted(external_ids - {""}))
+        by_email = await journal.members.by_email(
+            sorted({mapped[guid].profile.email for guid in seeking} - {""})
+        )
         member_emails = {member.email for member in linked.values()}
         emails = sorted(({one.profile.email for one in mapped.values()} | member_emails) - {""})
-        by_email = await journal.members.by_email(emails)
         candidates = {
             member.member_id for members in (*by_external.values(), *by_email.values()) for member in members
         }
@@ -83,10 +93,11 @@ class FactReader:
         others = {guid for group in same_email.values() if len(group) > 1 for guid in group}
         others |= {guid for group in same_email.values() for guid in group if guid not in nodes}
         claimed = {linked[link.member_id].email for link in links.values() if link.member_id in linked}
-        own_links = await journal.links.of(
-            sorted({guid for email in claimed for guid in same_email.get(email, ())})
+        bearers = {guid for email in claimed for guid in same_email.get(email, ())}
+        own_links = links | await journal.links.of(sorted(bearers.difference(guids)))
+        own_members = linked | await journal.members.by_id(
+            link.member_id for link in own_links.values() if link.member_id not in linked
         )
-        own_members = await journal.members.by_id(link.member_id for link in own_links.values())
         labels = {guid: label_of(node) for guid, node in (await journal.mirror.nodes(sorted(others))).items()}
         return Facts(
             now=now,
@@ -103,8 +114,9 @@ class FactReader:
             same_email=same_email,
             at_home=frozenset(
                 guid
-                for guid, link in own_links.items()
-                if (own := own_members.get(link.member_id)) is not None and own.status is not Status.REMOVED
+                for guid in bearers & own_links.keys()
+                if (own := own_members.get(own_links[guid].member_id)) is not None
+                and own.status is not Status.REMOVED
             ),
             open_actions=await journal.outbox.open_of(guids),
             pins=await journal.pins(guids),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.core.identity import LEGACY_PREFIX
 from pipeline.core.mapping import Mapped
@@ -35,14 +35,10 @@ class MemberReader:
         if not guids:
             return
         async with self._journal.reading():
-            nodes = await self._journal.mirror.nodes(guids)
             links = await self._journal.links.of(guids)
+            nodes = await self._journal.mirror.nodes(guid for guid in guids if guid not in links)
         member_ids = [link.member_id for link in links.values()]
-        searched = [
-            node
-            for guid, node in nodes.items()
-            if guid not in links and node.listed and node.entry.kind is Kind.USER
-        ]
+        searched = [node for node in nodes.values() if node.listed and node.entry.kind is Kind.USER]
         mapped = [self._map(node) for node in searched]
         external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
         if self._adopts_legacy:
@@ -71,11 +67,13 @@ class MemberReader:
             await self._journal.members.lose(stale - ids)
         missing_links = [guid for guid, link in links.items() if link.member_id not in ids]
         if missing_links:
-            await self._search_again(nodes, missing_links)
+            await self._search_again(missing_links)
 
-    async def _search_again(self, nodes: Mapping[str, Node], guids: Sequence[str]) -> None:
+    async def _search_again(self, guids: Sequence[str]) -> None:
         """The linked account is gone for good: the person may have another one by now."""
-        mapped = [self._map(nodes[guid]) for guid in guids if guid in nodes and nodes[guid].listed]
+        async with self._journal.reading():
+            nodes = await self._journal.mirror.nodes(guids)
+        mapped = [self._map(node) for node in nodes.values() if node.listed]
         external_ids = [one.profile.external_id for one in mapped if one.profile.external_id]
         emails = [one.profile.email for one in mapped if one.profile.email]
         if not external_ids and not emails:

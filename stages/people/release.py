@@ -76,7 +76,7 @@ class Release:
             counts,
             await journal.links.count_managed() if is_braked else 0,
             self._policy,
-            first_pass=not await journal.has_real_pass(),
+            first_pass=is_braked and not await journal.has_real_pass(),
         )
         for held in result.held:
             await journal.outbox.hold([actions[item.ref] for item in held.items], held.record(now))

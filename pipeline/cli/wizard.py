@@ -22,7 +22,7 @@ from pipeline.app.probes import groups_like, probe
 from pipeline.cli.authorize import options_of, scopes_of
 from pipeline.cli.check import show
 from pipeline.cli.terminal import Back, Terminal
-from pipeline.errors import ConnectorError, RightsError
+from pipeline.errors import ConfigurationError, ConnectorError, RightsError
 from pipeline.model import Finding
 from pipeline.redaction import register_secret
 from stages.dropbox.oauth import authorization_url, exchange_code, new_code_verifier
@@ -45,6 +45,7 @@ class Wizard:
         self._environ = dict(environ)
         self._pending: dict[str, SecretStr] = {}
         self._proposed: dict[str, str] = {}
+        self._granted: frozenset[str] = frozenset()  # what the token that was got here may do
         self._given = {".".join(one.path): one.name for one in overrides(environ)}
 
     @property
@@ -188,7 +189,8 @@ class Wizard:
             and not is_again
             and _resolves(known)
             and not self._terminal.ask_yes(
-                f"A token is there ({self._place_of(question.key)}); get a new one", default=False
+                f"A token is there ({self._place_of(question.key)}); get a new one",
+                default=bool(self._granted) and not self._granted.issuperset(scopes_of(self.settings)),
             )
         ):
             return {question.key: self._place_of(question.key)}
@@ -217,12 +219,15 @@ class Wizard:
             hint = _CODE_HINT if "invalid_grant" in error.cause else error.hint
             self._show([Finding("dropbox", "code", "failed", error.cause, hint)])
             return False
+        self._granted = frozenset(grant.scopes)
         self._hold(key, grant.refresh_token)
         return True
 
     def _place(self, question: Question) -> str | None:
         places = WRITABLE_PLACES if question.kind is Kind.TOKEN else PLACES
-        last_scheme, _, last_name = self._proposed.get(question.key, places[0]).partition(":")
+        known = self._reference_of(question.key)
+        earlier = known.describe() if known is not None and known.scheme in places else places[0]
+        last_scheme, _, last_name = self._proposed.get(question.key, earlier).partition(":")
         place = self._terminal.ask(f"{question.ask}: where is it kept ({', '.join(places)})", last_scheme)
         try:
             proposed = reference(place, question.key)
@@ -238,7 +243,10 @@ class Wizard:
             self._complain(str(error))
             return None
         except ConnectorError as error:
-            self._show([Finding(question.topic.value, "place", "failed", error.cause, error.hint)])
+            hint = (
+                "" if error.hint == ConfigurationError.default_hint else error.hint
+            )  # which is to come here
+            self._show([Finding(question.topic.value, "place", "failed", error.cause, hint)])
             return None
         self._proposed[question.key] = chosen
         return chosen

@@ -53,8 +53,8 @@ def package_missing(operation: str) -> DirectoryError:
     return TicketMissing(
         operation,
         "the Python package gssapi is not installed, or the system's Kerberos library is missing",
-        "install the kerberos extra: the packages of requirements-kerberos.lock (libkrb5-dev and a C compiler are "
-        'needed to build them), or use directory.auth = "simple"',
+        "install the kerberos extra with `./run kerberos-setup` in the connector's folder (it builds the packages of "
+        'requirements-kerberos.lock, which needs libkrb5-dev and a C compiler), or use directory.auth = "simple"',
     )
 
 

@@ -86,7 +86,7 @@ def test_from_nothing_to_a_configuration_with_a_wrong_answer_at_every_turn(outsi
     talk.answer("Manage existing users", "n")
     # Groups
     talk.answer("Sync groups", "separate")
-    talk.answer("get a new one", "")
+    talk.answer("get a new one (yes/no) [yes]", "no")
     talk.expect("scope groups.write: the token does not have it")
     talk.answer("k: keep it", "")
     talk.answer("Token: where is it kept", "")

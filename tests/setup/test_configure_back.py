@@ -122,6 +122,29 @@ def test_a_secret_is_never_written_over_a_file_that_holds_something_else(outside
     assert tomllib.loads(outside.file.read_text())["directory"]["password"] == "file:ready"
 
 
+def test_another_password_goes_where_the_old_one_lies(outside: Outside) -> None:
+    (outside.folder / "ours").write_text("an-old-one\n")
+    (outside.folder / "ours").chmod(0o600)
+    outside.file.touch(mode=0o600)
+    outside.file.write_text(
+        f'[directory]\nservers = ["{outside.server.ldaps_url}"]\nca_file = "{outside.server.ca_file}"\n'
+        f'username = "{outside.account}"\npassword = "file:ours"\n'
+    )
+    talk = outside.start("configure", "directory")
+    talk.answer("Domain controllers", "")
+    talk.answer("Certificate authority", "")
+    talk.answer("Sign-in", "")
+    talk.answer("Account that reads", "")
+    talk.answer("Its password: keep file:ours", "no")
+    talk.answer("Its password: where is it kept", "")
+    talk.answer("configuration's folder) [ours]", "")
+    talk.answer("(not shown)", outside.password)
+    talk.expect(f"as {outside.account}")
+    talk.answer("Save ", "")
+    assert talk.end() == 0
+    assert (outside.folder / "ours").read_text().strip() == outside.password
+
+
 def test_who_gives_up_at_authorize_has_stored_nothing(outside: Outside) -> None:
     outside.file.touch(mode=0o600)
     outside.file.write_text(f'[dropbox]\napp_key = "{outside.team.config.app_key}"\n')

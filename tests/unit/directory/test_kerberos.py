@@ -219,7 +219,7 @@ def test_a_missing_package_is_told_with_the_way_to_get_it(make: Make) -> None:
     def load() -> object:
         raise ImportError("No module named 'gssapi'")
 
-    with pytest.raises(TicketMissing, match="install the kerberos extra"):
+    with pytest.raises(TicketMissing, match="kerberos-setup"):
         sign_in(make(load=load))
 
 

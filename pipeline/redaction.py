@@ -24,7 +24,7 @@ _NAME = r"(?:password|passwd|secret|app_secret|access_token|refresh_token|client
 _TOKENS = re.compile(
     r"(?P<scheme>\b(?i:bearer)(?:\s+|%20)|\bBasic\s+(?=[A-Za-z]*[0-9+/=]))[A-Za-z0-9._~+/=-]{8,}"
     r"|\bsl\.[A-Za-z0-9._-]{16,}"
-    rf"|(?P<name>\b(?i:{_NAME})(?:[\"']?\s*=|[\"']\s*:)\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'}}]+)"
+    rf"|(?P<name>\b(?i:{_NAME})(?:[\"']?\s*=|[\"']\s*:)\s*)(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s,;&\"'}}]+)"
 )
 # Every match of _TOKENS holds one of these, in lower case: looking for them is ten times as fast.
 _CREDENTIAL_WORDS = ("bearer", "basic", "sl.", "password", "passwd", "secret", "_token", "code_verifier")

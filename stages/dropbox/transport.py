@@ -87,9 +87,18 @@ class Transport:
                         f"{TLS_NEEDED}: check dropbox.api_url, and the proxy or firewall in between",
                     ) from error
             raise NeverLeft(f"no connection to {self._options.base_url}: {_first_line(error)}") from error
+        except aiohttp.ClientHttpProxyError as error:
+            # It refused to connect us, so nothing went through it.
+            raise NeverLeft(f"the proxy answers with {error.status} {error.message[:100]}") from error
         except aiohttp.InvalidURL as error:
             raise DropboxSetupError(
                 operation, "dropbox.api_url is not a usable URL", "fix the URL"
+            ) from error
+        except ValueError as error:
+            raise DropboxSetupError(
+                operation,
+                "the proxy that the environment names is not a usable URL",
+                "fix HTTPS_PROXY, such as http://proxy.example.test:3128",
             ) from error
         except TimeoutError as error:
             raise NoReply(f"no reply within {self._options.timeout_seconds:g} s") from error

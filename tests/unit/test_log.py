@@ -145,6 +145,9 @@ def test_a_numeric_secret_is_masked_as_a_number_too() -> None:
         "https://x/?refresh_token=hunter2hunter2&x=1",
         '{"access_token": "hunter2"}',
         "password='hunter2 hunter2'",
+        r"""{"password": "a\"hunter2 hunter2"}""",
+        r"password='a\' hunter2'",
+        'password="cut off in hunter2',
     ],
 )
 def test_what_looks_like_a_credential_is_masked_unregistered(text: str) -> None:

@@ -201,3 +201,31 @@ async def test_a_request_goes_through_the_proxy_of_the_environment_and_is_verifi
             tasks.cancel_scope.cancel()
     assert trusted["x-seen"] == "yes"
     assert asked == ["CONNECT dropbox.example.test:443 HTTP/1.1"] * 2
+
+
+async def test_a_proxy_that_refuses_let_nothing_through_and_its_password_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(client: SocketStream) -> None:
+        async with client:
+            await client.receive()
+            await client.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as proxy:
+        port = proxy.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(proxy.serve, refuse)
+            monkeypatch.setenv("HTTPS_PROXY", f"http://user:Proxy-Pass-1@127.0.0.1:{port}")
+            monkeypatch.setenv("https_proxy", f"http://user:Proxy-Pass-1@127.0.0.1:{port}")
+            with pytest.raises(NeverLeft, match="the proxy answers with 407") as refused:
+                await _post("https://team.example.test")
+            tasks.cancel_scope.cancel()
+    assert "Proxy-Pass-1" not in str(refused.value)
+
+
+async def test_a_proxy_that_is_no_url_is_minus_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://user:Proxy-Pass-1@127.0.0.1:x")
+    with pytest.raises(DropboxSetupError, match="proxy") as refused:
+        await _post("https://team.example.test")
+    assert "Proxy-Pass-1" not in str(refused.value)

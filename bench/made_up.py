@@ -275,6 +275,6 @@ async def look(assembly: Assembly) -> PassSummary:
 
 
 async def forget_comparison(journal: Journal) -> None:
-    """The next pass compares everything."""
+    """The next pass compares everything with Dropbox; the mirror stays as it is, where one due by its age would read afresh."""
     async with journal.transaction():
-        await journal.put("compared_at", datetime(2000, 1, 1, tzinfo=UTC).isoformat())
+        await journal.put("rules", "of other settings")

@@ -15,6 +15,7 @@ from pipeline.records import Node
 
 RETRY_PATIENCE_SECONDS = 30.0
 """So long a single pass waits for its own retries; later ones are left to the next pass."""
+COMPARED_LONG_AGO = "compared long ago"
 JOINED_CHECK_SECONDS = 900.0
 """watch: how often those who wait for an invitation to be accepted are read, beside the event log."""
 
@@ -26,6 +27,7 @@ class Agenda:
         self._clock = parts.clock
         self._options = options
         self.joined_checked_at: datetime | None = None
+        self.read_fully_at: datetime | None = None
 
     async def pause(self, state: PassState) -> float | None:
         """How long to wait for what this same pass still wants to finish: leavers that settle, and near retries."""
@@ -99,6 +101,17 @@ class Agenda:
     async def is_comparison_due(self, now: datetime) -> bool:
         return bool(await self.why_comparing(now))
 
+    async def is_full_read_due(self, now: datetime) -> bool:
+        """Whether the comparison that is due has to see the directory afresh, too.
+
+        No event tells of people whom the account may read no more, and who leave then; nor a blind account of a deletion.
+        Once is enough, however long Dropbox keeps the comparison waiting.
+        """
+        if self.read_fully_at is not None and now - self.read_fully_at < self._options.compare_every:
+            return False
+        why = await self.why_comparing(now)
+        return why == COMPARED_LONG_AGO or (bool(why) and self._parts.poller.is_blind)
+
     async def why_comparing(self, now: datetime) -> str:
         """Why a full comparison is due by itself; "" when none is."""
         text = await self._journal.get("compared_at")
@@ -107,4 +120,4 @@ class Agenda:
         if await self._journal.get("rules") != self._parts.planner.rules:
             return "other settings"  # an exclusion, say, wins over what was already planned
         is_old = now - datetime.fromisoformat(text) >= self._options.compare_every
-        return "compared long ago" if is_old else ""
+        return COMPARED_LONG_AGO if is_old else ""

@@ -209,10 +209,9 @@ class Engine:
             return
         is_first = self._pass is None or not self._pass.has_polled
         full = self._full_wanted and is_first
-        if self._parts.poller.is_blind and is_first and not full:
-            # No event tells a blind account of a deletion: only a full read does.
+        if is_first and not full:
             async with self._journal.reading():
-                full = await self._agenda.is_comparison_due(now)
+                full = await self._agenda.is_full_read_due(now)
         try:
             result = await self._parts.poller.poll(full=full)
         except ConnectorError as error:
@@ -222,6 +221,8 @@ class Engine:
             self._apply.poke()
             return
         self.last_poll_at = self._clock.now()
+        if result.full:
+            self._agenda.read_fully_at = now
         recovered = self._directory_trouble.end()
         if result.changes or result.full or recovered or await self._has_work():
             state = await self._open_pass(full=self._full_wanted)

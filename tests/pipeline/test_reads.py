@@ -168,6 +168,30 @@ async def test_blind_leavers_by_deletion_are_found_by_the_daily_comparison_of_a_
     assert world.harm() == [("suspend", "eva@example.test")]
 
 
+async def test_who_can_be_read_no_more_is_told_of_by_the_daily_comparison(world: World) -> None:
+    """No event tells of it: somebody was moved to where the account may not read, and is still in the group."""
+    guids = await nested(world)
+    world.directory.move_out_of_sight(guids["eva"])
+    assert list((await world.run()).standing.notes) == []
+    world.clock.turn(hours=25)
+    summary = await world.run()
+    assert [note.guid for note in summary.standing.notes] == [guids["eva"]]
+    assert world.harm() == []
+
+
+async def test_dropbox_out_of_reach_does_not_read_the_directory_over_and_over(world: World) -> None:
+    await nested(world)
+    async with world.open() as assembly:
+        await assembly.engine.run()
+        world.clock.turn(hours=25)
+        begun = world.gate.crossings.count("directory.start")
+        for call in (1, 2):
+            world.gate.fail("team.read", TeamReadError("read the members", "no answer"), call=call)
+        for _ in range(2):
+            assert (await assembly.engine.run()).code is ExitCode.TEAM_READ
+    assert world.gate.crossings.count("directory.start") == begun + 1
+
+
 async def test_a_refused_checkpoint_leads_to_a_full_read_and_to_no_leaver(world: World) -> None:
     await nested(world)
     world.directory.refuse_checkpoints()

@@ -123,7 +123,7 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original, *, was_simul
     changed = _changes(original.values, values)
     terminal.say()
     if not (changed or wizard.has_secrets or original.faults) and original.is_there:
-        terminal.say("Nothing has changed; nothing was written.")
+        terminal.conclude("Nothing has changed; nothing was written.")
         return 0
     terminal.say("To be written:", style="bold")
     for line in changed or ["  nothing but the secrets"]:
@@ -136,13 +136,13 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original, *, was_simul
         return _give_up(terminal)
     wizard.store_secrets()
     kept = save(original, values)
-    terminal.say(f"Saved: {original.file} (mode 0600)", style="green")
+    terminal.conclude(f"Saved: {original.file} (mode 0600)", style="green")
     if kept is not None:
-        terminal.say(f"The broken file is kept as {kept}")
+        terminal.conclude(f"The broken file is kept as {kept}")
     next_step = "`ad-connector check`, then `ad-connector plan`."
     if not settings.simulation:
         next_step = "`ad-connector plan` shows what `ad-connector run` would send now."
-    terminal.say(f"Next: {next_step}")
+    terminal.conclude(f"Next: {next_step}")
     return 0
 
 
@@ -187,5 +187,5 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _give_up(terminal: Terminal) -> int:
-    terminal.say("Nothing was written.")
+    terminal.conclude("Nothing was written.")
     return 0

@@ -25,6 +25,7 @@ class Terminal:
     usage = (
         f"Enter keeps what stands in brackets, - empties it, {BACK} goes back a question, Ctrl-C gives up."
     )
+    again_or_keep = f"Enter: answer again; k: keep it all the same; {BACK}: the question before"
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
@@ -34,6 +35,10 @@ class Terminal:
         for line in text.split("\n"):
             shown = escape(escaped(line))
             self.console.print(f"[{style}]{shown}[/]" if style else shown)
+
+    def conclude(self, text: str, *, style: str = "") -> None:
+        """What it all came to; also said where it was started."""
+        self.say(text, style=style)
 
     def explain(self, sentence: str) -> None:
         """A sentence, broken between words. Addresses and commands are `say`'s: they have to be copied in one piece."""
@@ -47,8 +52,7 @@ class Terminal:
 
     def ask_keep(self) -> bool:
         """Whether an answer stands although its test failed; else it is asked for again."""
-        text = f"Enter: answer again; k: keep it all the same; {BACK}: the question before"
-        return self.ask(text).lower() in ("k", "keep")
+        return self.ask(self.again_or_keep).lower() in ("k", "keep")
 
     def ask_hidden(self, text: str) -> str:
         """Nothing is shown, nothing is kept of it by the terminal. "" where only Enter was pressed."""

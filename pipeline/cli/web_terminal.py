@@ -40,6 +40,7 @@ class WebTerminal(Terminal):
     """Asks on the page. Raises Abort where the page is closed down."""
 
     usage = f"The field holds what is set now: change it, clear it, or leave it. {BACK} goes back a question; Ctrl-C in the terminal gives up."
+    again_or_keep = f"Empty: answer again; k: keep it all the same; {BACK}: the question before"
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
@@ -51,6 +52,10 @@ class WebTerminal(Terminal):
             force_terminal=False,
             width=200,
         )
+
+    def conclude(self, text: str, *, style: str = "") -> None:
+        super().conclude(text, style=style)
+        typer.echo(escaped(text))
 
     def ask(self, text: str, default: str = "") -> str:
         given = self._asked(escaped(text), escaped(default), is_hidden=False).strip()

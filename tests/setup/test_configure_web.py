@@ -168,6 +168,8 @@ def test_one_thing_is_changed_in_a_browser_and_only_by_whom_it_belongs_to(
     assert "can be closed" in browser.page
     assert outside.password not in browser.page
     assert page.process.wait(PATIENCE_SECONDS) == 0
+    assert page.process.stdout is not None
+    assert f"Saved: {outside.file}" in page.process.stdout.read(), "it is said where it was started, too"
     values = tomllib.loads(outside.file.read_text())
     assert values["simulation"] is False
     assert values["directory"]["password"] == "file:ad-password"

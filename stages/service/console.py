@@ -53,10 +53,11 @@ class Console:
         self._admission.cookie = f"{COOKIE}_{base.rpartition(':')[2]}"
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/open", self._guarded(self._open, is_open=True))
-        router.add_get("/console.css", self._guarded(self._styled))
+        # No HEAD: whoever asks what an address leads to would use up its ticket.
+        router.add_get("/open", self._guarded(self._open, is_open=True), allow_head=False)
+        router.add_get("/console.css", self._guarded(self._styled), allow_head=False)
         for name in self._pages:
-            router.add_get(f"/{name}", self._guarded(self._page(name)))
+            router.add_get(f"/{name}", self._guarded(self._page(name)), allow_head=False)
 
     def _guarded(self, handler: Handler, *, is_open: bool = False) -> Handler:
         async def judged(request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,7 @@ directory nor a file of the journal could be opened any more. The newest is let 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine
@@ -18,6 +19,7 @@ from aiohttp import web
 MOST_CONNECTIONS = 64
 HANDSHAKE_SECONDS = 10.0
 _REST_SECONDS = 1.0
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 @asynccontextmanager
@@ -29,11 +31,20 @@ async def listening(
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        sockets = []
+        sockets: list[socket.socket] = []
+        missing: OSError | None = None
         for family, *_, address in found:
-            one = socket.create_server((str(address[0]), int(address[1])), family=family)
+            try:
+                one = socket.create_server((str(address[0]), int(address[1])), family=family)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error  # `localhost` has an address of IPv6, which this machine may be without
+                continue
             sockets.append(stack.enter_context(one))
             one.setblocking(False)
+        if missing is not None and not sockets:
+            raise missing
         entrance = _Entrance(server, tls)
         stack.push_async_callback(entrance.close)
         for one in sockets:

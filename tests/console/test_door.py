@@ -97,11 +97,14 @@ async def test_localhost_is_another_name_of_loopback(visitor: Visitor) -> None:
     assert (await visitor.get("/", headers={"Host": f"LOCALHOST:{port}"})).status == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
 async def test_it_only_answers_to_looking(visitor: Visitor, method: str) -> None:
     await visitor.open()
     for path in ("/", "/journal", "/open"):
         assert (await visitor.get(path, method)).status == 405
+    ticket = path_of(visitor.console.address())
+    assert (await visitor.get(ticket, method)).status == 405
+    assert (await visitor.get(ticket)).status == 200, "a ticket is not used up by it"
 
 
 async def test_a_page_is_kept_framed_and_read_by_nobody_else_and_runs_no_script(visitor: Visitor) -> None:

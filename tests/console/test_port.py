@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import gc
 import os
 import socket
@@ -117,3 +119,31 @@ async def test_whoever_hangs_up_during_the_handshake_is_forgotten(tmp_path: Path
         ):
             assert answer.status == 200
     gc.collect()
+
+
+async def test_an_address_that_this_machine_is_without_is_left_out_unless_it_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.create_server
+
+    def without_ipv6(address: tuple[str, int], *, family: socket.AddressFamily) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "not here")
+        return real(address, family=family)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    loop = asyncio.get_running_loop()
+    both = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+
+    async def found(*_arguments: object, **_options: object) -> list[object]:
+        return list(both)
+
+    monkeypatch.setattr(loop, "getaddrinfo", found)
+    async with serving("localhost:0", read):
+        pass
+    both.pop()
+    with pytest.raises(ConfigurationError, match="not here"):
+        await serving("localhost:0", read).__aenter__()

@@ -3,9 +3,10 @@
 import urllib.request
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from stages.service.health import Reading, serving
+from stages.service.health import Reading, _Seldom, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -38,3 +39,28 @@ async def test_what_only_grows_is_a_counter() -> None:
     assert "ad_connector_requests_sent_total 7.0" in text
     assert "# TYPE ad_connector_managed_members gauge" in text
     assert "requests_refused" not in text
+
+
+async def test_however_many_ask_looking_takes_a_quarter_of_the_time_at_most() -> None:
+    """Nobody has to show a key for it."""
+    now = 100.0
+    looks = at_once = 0
+
+    async def read() -> Reading:
+        nonlocal now, looks, at_once
+        looks, at_once = looks + 1, at_once + 1
+        assert at_once == 1
+        await anyio.lowlevel.checkpoint()
+        now += 0.1
+        at_once -= 1
+        return Reading(troubles=(str(looks),))
+
+    seldom = _Seldom(read, lambda: now)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(seldom)
+    assert looks == 1
+    now += 0.29
+    assert (await seldom()).troubles == ("1",)
+    now += 0.02
+    assert (await seldom()).troubles == ("2",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -73,6 +74,19 @@ def _good(
     wrong = [(key, text) for key, text in faults if key not in missing]
     keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in wrong}
     return without(values, keys), tuple(f"{key}: {text}" for key, text in wrong)
+
+
+def demand_place(file: Path) -> None:
+    """Raises RightsError where `save` could not, before anybody types much that would be lost."""
+    folder = file.resolve().parent
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return
+    trouble = "can't be written to" if folder.is_dir() else "does not exist"
+    raise RightsError(
+        f"writing the configuration {file}",
+        f"the folder {folder} {trouble}",
+        "make it (`mkdir -m 700`), owned by the account that runs the connector, and start this as that account",
+    )
 
 
 def save(original: Original, values: Mapping[str, Any]) -> Path | None:

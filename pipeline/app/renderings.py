@@ -59,7 +59,9 @@ def trouble(row: Json) -> str:
 def matched(plan: Json) -> str:
     """How members and people found each other: the first thing to look at before the first real pass. "" where nothing is known."""
     return ", ".join(
-        f"{number} {_MATCHES.get(how, how)}" for how, number in sorted((plan.get("matches") or {}).items())
+        f"{number} {_MATCHES.get(how, how)}"
+        for how, number in sorted((plan.get("matches") or {}).items())
+        if number
     )
 
 

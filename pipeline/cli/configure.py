@@ -11,7 +11,7 @@ import typer
 
 from config.answers import flat, worth_writing
 from config.document import as_toml
-from config.draft import Original, opened, save
+from config.draft import Original, demand_place, opened, save
 from config.load import place_for
 from config.questions import Topic, question_for
 from pipeline.cli.invocation import Invocation
@@ -65,6 +65,7 @@ def _at_terminal(invocation: Invocation, topic: Topic | None) -> int:
 
 def _configure(invocation: Invocation, topic: Topic | None, terminal: Terminal) -> int:
     original = opened(place_for(invocation.config, invocation.environ), invocation.environ)
+    demand_place(original.file)
     _introduce(terminal, original)
     wizard = Wizard(terminal, original.values, original.file, invocation.environ)
     was_simulating = wizard.settings.simulation
@@ -134,8 +135,13 @@ def _finish(terminal: Terminal, wizard: Wizard, original: Original, *, was_simul
             terminal.say(line, style="yellow")
     if not terminal.ask_yes(f"Save {original.file}", default=True):
         return _give_up(terminal)
-    wizard.store_secrets()
-    kept = save(original, values)
+    try:
+        wizard.store_secrets()
+        kept = save(original, values)
+    except ConnectorError as error:
+        terminal.say(f"{error.operation}: {error.cause}", style="red")
+        terminal.say(f"Nothing of your answers is lost: {error.hint}, then save again.", style="yellow")
+        raise Back from error
     terminal.conclude(f"Saved: {original.file} (mode 0600)", style="green")
     if kept is not None:
         terminal.conclude(f"The broken file is kept as {kept}")

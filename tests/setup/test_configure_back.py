@@ -9,6 +9,14 @@ from sandbox.domain import BLIND_ACCOUNT, BLIND_PASSWORD
 Outside = Any
 
 
+def _configured(outside: Outside, *, account: str = "", more: str = "") -> None:
+    outside.file.touch(mode=0o600)
+    outside.file.write_text(
+        f'[directory]\nservers = ["{outside.server.ldaps_url}"]\nca_file = "{outside.server.ca_file}"\n'
+        f'username = "{account or outside.account}"\n{more}'
+    )
+
+
 def test_going_back_leads_to_what_was_wrong_and_from_the_first_question_to_the_menu(outside: Outside) -> None:
     talk = outside.start("configure")
     talk.expect("< goes back a question")
@@ -50,11 +58,7 @@ def test_going_back_leads_to_what_was_wrong_and_from_the_first_question_to_the_m
 
 
 def test_what_an_earlier_answer_was_kept_with_does_not_fail_the_next_ones(outside: Outside) -> None:
-    outside.file.touch(mode=0o600)
-    outside.file.write_text(
-        f'[directory]\nservers = ["{outside.server.ldaps_url}"]\nca_file = "{outside.server.ca_file}"\n'
-        f'username = "{BLIND_ACCOUNT}@example.test"\npassword = "{BLIND_PASSWORD}"\n'
-    )
+    _configured(outside, account=f"{BLIND_ACCOUNT}@example.test", more=f'password = "{BLIND_PASSWORD}"\n')
     talk = outside.start("configure")
     talk.answer("What shall be changed", "directory")
     talk.answer("Domain controllers", "")
@@ -83,11 +87,7 @@ def test_a_secret_is_never_written_over_a_file_that_holds_something_else(outside
     ready = outside.folder / "ready"
     ready.write_text(f"{outside.password}\n")
     ready.chmod(0o644)
-    outside.file.touch(mode=0o600)
-    outside.file.write_text(
-        f'[directory]\nservers = ["{outside.server.ldaps_url}"]\nca_file = "{outside.server.ca_file}"\n'
-        f'username = "{outside.account}"\n'
-    )
+    _configured(outside)
     talk = outside.start("configure", "directory")
     talk.answer("Domain controllers", "")
     talk.answer("Certificate authority", "")
@@ -125,11 +125,7 @@ def test_a_secret_is_never_written_over_a_file_that_holds_something_else(outside
 def test_another_password_goes_where_the_old_one_lies(outside: Outside) -> None:
     (outside.folder / "ours").write_text("an-old-one\n")
     (outside.folder / "ours").chmod(0o600)
-    outside.file.touch(mode=0o600)
-    outside.file.write_text(
-        f'[directory]\nservers = ["{outside.server.ldaps_url}"]\nca_file = "{outside.server.ca_file}"\n'
-        f'username = "{outside.account}"\npassword = "file:ours"\n'
-    )
+    _configured(outside, more='password = "file:ours"\n')
     talk = outside.start("configure", "directory")
     talk.answer("Domain controllers", "")
     talk.answer("Certificate authority", "")
@@ -143,6 +139,29 @@ def test_another_password_goes_where_the_old_one_lies(outside: Outside) -> None:
     talk.answer("Save ", "")
     assert talk.end() == 0
     assert (outside.folder / "ours").read_text().strip() == outside.password
+
+
+def test_what_can_not_be_saved_is_not_lost_and_a_place_that_is_not_there_is_said_first(
+    outside: Outside,
+) -> None:
+    nowhere = outside.folder / "nowhere" / "connector.toml"
+    talk = outside.start("--config", str(nowhere), "configure")
+    assert talk.end() == 256 - 11
+    assert f"the folder {nowhere.parent} does not exist" in " ".join(talk.shown.split())
+    assert "App key" not in talk.shown
+
+    _configured(outside)
+    talk = outside.start("configure", "simulation")
+    talk.answer("Simulation mode", "no")
+    talk.expect("Save ")
+    away = outside.folder.rename(outside.folder.with_name("away"))
+    talk.answer("(yes/no)", "yes")
+    talk.expect("Nothing of your answers is lost")
+    away.rename(outside.folder)
+    talk.answer("What shall be changed", "s")
+    talk.answer("Save ", "")
+    assert talk.end() == 0
+    assert tomllib.loads(outside.file.read_text())["simulation"] is False
 
 
 def test_who_gives_up_at_authorize_has_stored_nothing(outside: Outside) -> None:

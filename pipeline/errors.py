@@ -82,7 +82,7 @@ class GroupNotFound(DirectoryError):
 
 
 class GroupReplaced(DirectoryError):
-    """Another group stands under the old name; the pinned GUID is gone."""
+    """Another group stands under the old name; the pinned one is gone, or has another name by now."""
 
     exit_code = -15
     default_hint = "if the new group is meant, name it by its objectGUID"

@@ -122,6 +122,7 @@ class Footing:
         if pinned:
             found = await self._directory.read_entries([pinned])
             if pinned in found:
+                await self._demand_no_successor(role, reference, found[pinned])
                 return found[pinned]
         try:
             entry = await self._directory.find_group(reference)
@@ -138,6 +139,22 @@ class Footing:
                 f"{reference!r} is now another group ({entry.guid}), the old one is gone",
             )
         return entry
+
+    async def _demand_no_successor(self, role: str, reference: str, entry: Entry) -> None:
+        """Raises GroupReplaced where the group was renamed and another one has its name: which is meant only an admin can tell."""
+        names = {entry.guid, f"{{{entry.guid}}}", entry.dn, entry.sam_account_name, entry.name}
+        if reference.strip().lower() in {name.lower() for name in names}:
+            return
+        try:
+            other = await self._directory.find_group(reference)
+        except GroupNotFound:
+            return
+        if other.guid != entry.guid:
+            raise GroupReplaced(
+                f"find the {role.replace('_', ' ')}",
+                f"{reference!r} is now another group ({other.guid}), and the old one is {entry.dn} ({entry.guid})",
+                "name the one that is meant by its objectGUID",
+            )
 
     def is_probe_due(self) -> bool:
         return self._probed_at is None or self._clock.now() - self._probed_at >= SIGHT_PROBE

@@ -339,6 +339,24 @@ async def test_another_group_under_the_old_name_is_15(world: World) -> None:
     assert world.team.effects == []
 
 
+async def test_a_renamed_sync_group_whose_old_name_another_one_has_is_15_until_it_is_named(
+    world: World,
+) -> None:
+    await nested(world)
+    world.directory.rename(world.group, "Dropbox people")
+    world.directory.objects[world.group].account = "Dropbox people"
+    other = world.directory.create_group("Dropbox")
+    world.person("gus", groups=[other])
+    summary = await world.run()
+    assert summary.code is ExitCode.SCOPE
+    assert summary.ended_by is not None
+    assert other in summary.ended_by.cause
+    assert world.team.effects == []
+    world.config.setdefault("users", {})["sync_group"] = world.group
+    assert (await world.run()).code is ExitCode.OK
+    assert world.team.effects == []
+
+
 async def test_another_domain_is_10(world: World, new_world: Make) -> None:
     await nested(world)
     other = new_world(options={"dns_name": "other.test"})

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.journal_port import Journal
 from stages.dropbox.pace import NOTHING_KNOWN, KnownPace
+from stages.dropbox.refusal import LONGEST_RETRY_SECONDS
 from state.database import dump
 
 _KEY = "pace"
+_SILENCE = "pace_silent_until"  # a Retry-After is for the whole team, and no restart shortens it
 
 
-async def known_pace(journal: Journal) -> KnownPace:
+async def known_pace(journal: Journal, now: datetime) -> KnownPace:
     """What an earlier process came to."""
     async with journal.reading():
-        return _parsed(await journal.get(_KEY))
+        known, silent_until = _parsed(await journal.get(_KEY)), await journal.get(_SILENCE)
+    left = (datetime.fromisoformat(silent_until) - now).total_seconds() if silent_until else 0.0
+    return replace(known, silent_seconds=min(max(0.0, left), LONGEST_RETRY_SECONDS))
 
 
 def known_from(pace: Mapping[str, float]) -> KnownPace:
@@ -28,8 +34,10 @@ def known_from(pace: Mapping[str, float]) -> KnownPace:
     )
 
 
-async def remember_pace(journal: Journal, pace: Mapping[str, float]) -> None:
+async def remember_pace(journal: Journal, pace: Mapping[str, float], now: datetime) -> None:
     """Inside the caller's transaction. A process that sent little knows less than the one before, unless it was refused."""
+    if held := pace.get("held_seconds", 0.0):
+        await journal.put(_SILENCE, (now + timedelta(seconds=held)).isoformat())
     found = known_from(pace)
     before = _parsed(await journal.get(_KEY))
     if found.rate > before.rate or (pace.get("refused", 0.0) and found != before):

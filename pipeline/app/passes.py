@@ -54,7 +54,9 @@ async def assembled(
     """An assembly that is closed at the end, whatever happens. `observe` is told of every action's outcome."""
     the_clock = clock or SystemClock()
     directory = outside.directory or compose.directory_of(settings, the_clock)
-    team = outside.team or compose.team_of(settings, the_clock, known_pace=await known_pace(journal))
+    team = outside.team or compose.team_of(
+        settings, the_clock, known_pace=await known_pace(journal, the_clock.now())
+    )
     assembly = compose.assemble(
         settings,
         journal,

@@ -250,8 +250,8 @@ class Watch:
         """By way of the journal, as a new process has it: what this one came to counts before its pass has ended."""
         if self._assembly is not None:
             async with self._journal.transaction():
-                await remember_pace(self._journal, self._assembly.parts.team.pace())
-        return await known_pace(self._journal)
+                await remember_pace(self._journal, self._assembly.parts.team.pace(), self._clock.now())
+        return await known_pace(self._journal, self._clock.now())
 
     async def _refuse(self, error: ConnectorError) -> None:
         for cause in error.causes:

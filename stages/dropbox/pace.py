@@ -75,12 +75,13 @@ class Sent:
 class KnownPace:
     """What an earlier client came to, in requests a second: its pace, and the limit that it met; 0.0 for none.
 
-    `is_certain`: the limit was measured or passed while sending steadily.
+    `is_certain`: the limit was measured or passed while sending steadily. `silent_seconds`: a Retry-After has so long to go.
     """
 
     rate: float = 0.0
     limit: float = 0.0
     is_certain: bool = False
+    silent_seconds: float = 0.0
 
 
 NOTHING_KNOWN = KnownPace()
@@ -93,9 +94,9 @@ class Pace:
         self._ceiling = ceiling
         self.rate = _first_rate(known, ceiling)
         self.limit: float | None = known.limit or None
-        self.silent_until = now
+        self.silent_until = now + known.silent_seconds
         self._next_at = now
-        self._credited_until = now
+        self._credited_until = self.silent_until
         self._silence = 1.0
         self._refused_at_once = 0  # in a row
         self._is_warned = False

@@ -1,5 +1,7 @@
 """What one process found out about the pace is where the next one starts."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,15 @@ from state.journal import Journal
 
 pytestmark = pytest.mark.anyio
 
+
+class StillClock(SystemClock):
+    """Nothing takes any time."""
+
+    def monotonic(self) -> float:
+        return 7.0
+
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 _FIFTY = '{"is_certain":true,"limit":51.0,"rate":50.0}'
 
 
@@ -36,8 +47,8 @@ async def test_what_is_kept(tmp_path: Path, before: str, pace: dict[str, float],
         async with journal.transaction():
             if before:
                 await journal.put("pace", before)
-            await remember_pace(journal, pace)
-        assert await known_pace(journal) == kept
+            await remember_pace(journal, pace, NOW)
+        assert await known_pace(journal, NOW) == kept
     finally:
         await journal.close()
 
@@ -65,3 +76,22 @@ def test_what_a_client_knows_reaches_the_next_one() -> None:
     known = KnownPace(rate=48.5, limit=50.0, is_certain=True)
     first = Pacer(clock, max_requests_per_second=100, max_concurrency=4, known_pace=known)
     assert known_from(first.snapshot()) == known
+
+
+@pytest.mark.parametrize(("later", "left"), [(0, 300.0), (100, 200.0), (301, 0.0), (-100_000, 3600.0)])
+async def test_no_restart_shortens_a_retry_after(tmp_path: Path, later: int, left: float) -> None:
+    """Also when the clock was set back meanwhile, it is an hour at most."""
+    clock = StillClock()
+    first = Pacer(clock, max_requests_per_second=100, max_concurrency=4)
+    first.refused(await first.acquire(is_write=False), 300.0)
+    journal = await Journal.open(tmp_path / "journal.db")
+    try:
+        async with journal.transaction():
+            await remember_pace(journal, first.snapshot(), NOW)
+        known = await known_pace(journal, NOW + timedelta(seconds=later))
+    finally:
+        await journal.close()
+    assert known.silent_seconds == left
+    second = Pacer(clock, max_requests_per_second=100, max_concurrency=4, known_pace=known)
+    assert second.seconds_held() == left
+    assert replace(known, silent_seconds=0.0) == known_from(first.snapshot())

@@ -24,7 +24,7 @@ from pipeline.app.compose import Assembly
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, LARGE = (10_000, 100_000), 1_000_000
-CHANGES = 25
+CHANGES = 100
 GOALS = {100_000: 300.0, LARGE: 1_500.0}
 
 

@@ -29,14 +29,18 @@ _BROUGHT_TO_NOW = (
 )
 
 
+_LATEST = (
+    "SELECT max(coalesce((SELECT at FROM log ORDER BY seq DESC LIMIT 1), ''), "
+    "coalesce((SELECT started FROM pass ORDER BY id DESC LIMIT 1), ''))"
+)
+
+
 async def bring_to_now(database: Database, now: datetime) -> str:
     """Inside a transaction, at the beginning of a pass. Returns the time that the clock had shown, "" if all is well.
 
     Who waits for a moment is decided about again, and the team is compared in full.
     """
-    newest = await database.value("SELECT at FROM log ORDER BY seq DESC LIMIT 1")
-    started = await database.value("SELECT started FROM pass ORDER BY id DESC LIMIT 1")
-    latest = max(newest or "", started or "")
+    latest: str = await database.value(_LATEST)
     if latest <= stamp(now + TOLERANCE):
         return ""
     at = stamp(now)

@@ -289,10 +289,11 @@ class Journal:
             found |= {_note_of(row) for row in rows}
         return found
 
-    async def forget_notes(self, kind: NoteKind) -> None:
+    async def forget_notes(self, kinds: Sequence[NoteKind]) -> None:
         """For what happens rather than stands: once told, it is over."""
-        if await self.database.value("SELECT 1 FROM note WHERE kind = ? LIMIT 1", (kind.value,)):
-            await self.database.execute_many("DELETE FROM note WHERE kind = ?", [(kind.value,)])
+        among, values = f"kind IN ({marks(len(kinds))})", [kind.value for kind in kinds]
+        if await self.database.value(f"SELECT 1 FROM note WHERE {among} LIMIT 1", values):
+            await self.database.execute_many(f"DELETE FROM note WHERE {among}", [values])
 
     # --- passes
 

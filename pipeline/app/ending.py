@@ -26,8 +26,7 @@ async def end_pass(parts: Parts, state: PassState, *, simulated: bool, watching:
     async with journal.transaction():
         if not simulated:
             await remember_pace(journal, parts.team.pace(), now)
-        await journal.forget_notes(NoteKind.CONSOLE_SUSPENSION)
-        await journal.forget_notes(NoteKind.GROUP_KEPT)
+        await journal.forget_notes((NoteKind.CONSOLE_SUSPENSION, NoteKind.GROUP_KEPT))
         await journal.end_pass(state.id, now, int(code), state.apply.done, full=state.full)
         row = {
             "kind": "pass",

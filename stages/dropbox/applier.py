@@ -110,7 +110,7 @@ class Applier:
             is_busy = False
             while True:
                 try:
-                    batch = await round_.exchange(settled, is_claiming=not ended_by)
+                    batch = await round_.exchange(settled, is_claiming=not ended_by, is_alone=missing > 0)
                 except ConnectorError as error:
                     ended_by.append(error)
                     batch = []

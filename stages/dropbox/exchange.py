@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+import anyio.lowlevel
 
 from pipeline.errors import ConnectorError
 from pipeline.model import Action
@@ -35,15 +36,22 @@ class Round:
         """`serve` does the work of some turns in one transaction, and says so in them. ConnectorError."""
         self._serve_all = serve
         self._turns: list[Turn] = []
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
 
-    async def exchange(self, settled: Sequence[Settled], *, is_claiming: bool) -> list[Action]:
-        """Settles what was done and claims what is next; nothing is claimed by who brings an end."""
+    async def exchange(
+        self, settled: Sequence[Settled], *, is_claiming: bool, is_alone: bool
+    ) -> list[Action]:
+        """Settles what was done and claims what is next; nothing is claimed by who brings an end.
+
+        A worker that `is_alone` need not wait until others that have an answer by now have come along.
+        """
         turn = Turn(settled, is_claiming)
         self._turns.append(turn)
         try:
             async with self._lock:
                 if not turn.is_over:
+                    if not is_alone:
+                        await anyio.lowlevel.cancel_shielded_checkpoint()
                     await self._serve()
         except BaseException:
             turn.is_gone = True

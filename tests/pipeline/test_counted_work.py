@@ -30,7 +30,12 @@ MOST_STEPS_OF_A_CHANGE = 1
 MOST_HOPS = 6
 """To SQLite's thread, of a change that is seen and carried out."""
 COMMITS_OF_A_CHANGE = 5
-"""The change with its checkpoint; the pass begins; decided; released; `sending`, before the request leaves; settled; the pass ends."""
+"""The change with its checkpoint; the pass begins, with what is decided and let go; `sending`, before the request leaves; settled;
+
+the pass ends.
+"""
+MOST_STATEMENTS_OF_A_CHANGE = 80
+"""Most of them are short reads, of some 15 microseconds each."""
 MOST_BLOCKS = 0.2
 """Of memory kept, a decision that nothing is to be done: all of them are one value."""
 
@@ -164,6 +169,7 @@ async def test_a_change_in_a_watch_waits_for_the_disk_and_for_sqlites_thread_a_f
             directory.rename(7, "Other")
             assert (await made_up.look(assembly)).actions == {"update": 1}
         assert 0 < hops <= MOST_HOPS, hops
+        assert 0 < len(counted.statements) <= MOST_STATEMENTS_OF_A_CHANGE, len(counted.statements)
         assert counted.statements.count("COMMIT") == COMMITS_OF_A_CHANGE
 
 

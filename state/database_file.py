@@ -15,6 +15,7 @@ HOW_TO_BEGIN = (
     "`ad-connector run --simulate` is a first pass that writes nothing to Dropbox; if there were passes already, "
     "check journal.path"
 )
+HINT_FULL = "free disk space, then run again: nothing half-written remains"
 
 
 @contextmanager
@@ -26,8 +27,10 @@ def journal_errors(operation: str, path: str) -> Iterator[None]:
         text = str(error)
         code = getattr(error, "sqlite_errorname", "")
         hint = ""
-        if "FULL" in code or "full" in text:
-            hint = "free disk space, then run again: nothing half-written remains"
+        if code == "SQLITE_IOERR_SHMSIZE":  # no room for the file beside it by which readers and writer agree
+            text, hint = f"{text}: the disk is full, it seems", HINT_FULL
+        elif "FULL" in code or "full" in text:
+            hint = HINT_FULL
         elif "READONLY" in code or "readonly" in text:
             hint = "make the journal and its folder writable for the account that runs the connector"
         elif "CORRUPT" in code or "NOTADB" in code or "malformed" in text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pytest
 
 from pipeline.errors import JournalError, RightsError
 from state.database import MOST_ROWS_AT_ONCE, MOST_STEPS_AT_ONCE, Database
+from state.database_file import journal_errors
 from state.journal import Journal
 
 pytestmark = pytest.mark.anyio
@@ -383,3 +385,13 @@ async def test_a_pass_that_is_not_written_at_once_is_written_with_what_it_does(t
         await journal.end_pass(2, NOW, 0, {}, full=False)
     assert await known() == [2, 1]
     await journal.close()
+
+
+def test_no_room_for_the_file_beside_the_journal_is_a_full_disk() -> None:
+    """SQLite calls it an I/O error: the disk is too full for what readers and writer share."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+    with pytest.raises(JournalError) as caught, journal_errors("open the journal", "journal.db"):
+        raise error
+    assert "the disk is full" in caught.value.cause
+    assert "free disk space" in caught.value.hint

@@ -59,6 +59,8 @@ class Agenda:
     async def require_scope(self) -> None:
         """Nobody in scope is an error, never "everybody left" (behaviour.md §8)."""
         async with self._journal.reading():
+            if await self._parts.planner.has_scope(self._parts.poller.nesting):
+                return
             is_empty = not await self._journal.mirror.has_listed()
             is_mute = not await self._journal.mirror.has_addressed()
         if is_empty:
@@ -69,6 +71,11 @@ class Agenda:
                 "none of its people has an e-mail",
                 "check users.email_attribute; nobody was touched",
             )
+        raise ScopeEmpty(
+            "read the sync group",
+            "all of its people with an e-mail are excluded",
+            "check users.exclude_emails and users.exclude_group; nobody was touched",
+        )
 
     async def give_seats(self, state: PassState) -> None:
         """Inside a transaction. Who waits for a seat comes before who wants one only now, also for seats that this pass frees."""

@@ -19,9 +19,9 @@ from pipeline.app.recorded import recorded
 from pipeline.app.report import PassSummary
 from pipeline.app.selected import plan_digest
 from pipeline.core.plan import NoteKind, label_of
-from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, State
+from pipeline.model import MEMBERSHIP_KINDS, Action, ActionKind, Json, Member, State
 from pipeline.ports import Clock, Directory, Team
-from stages.dropbox.simulate import SimulatedTeam
+from stages.dropbox.simulate import KnownMembers, SimulatedTeam
 from state.journal import Journal
 
 
@@ -62,7 +62,7 @@ async def assembled(
         journal,
         the_clock,
         directory=directory,
-        team=SimulatedTeam(team, the_clock) if simulated else team,
+        team=SimulatedTeam(team, the_clock, _known_members(journal)) if simulated else team,
         mailer=None if simulated else compose.mailer_of(settings.mail),
         simulated=simulated,
         observe=observe,
@@ -74,6 +74,21 @@ async def assembled(
     finally:
         with anyio.CancelScope(shield=True):
             await assembly.close()
+
+
+def _known_members(journal: Journal) -> KnownMembers:
+    async def known(
+        *, member_ids: Sequence[str], external_ids: Sequence[str], emails: Sequence[str]
+    ) -> Sequence[Member]:
+        members = journal.members
+        async with journal.reading():
+            by_id = await members.by_id(member_ids)
+            by_mark = await members.by_external_id(sorted(set(external_ids) - {""}))
+            by_email = await members.by_email(sorted(set(emails) - {""}))
+        found = [one for some in (*by_mark.values(), *by_email.values()) for one in some]
+        return [*{one.member_id: one for one in (*by_id.values(), *found)}.values()]
+
+    return known
 
 
 async def simulate(

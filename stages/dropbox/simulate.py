@@ -6,9 +6,10 @@ writes. No write of the wrapped team is ever called.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from pipeline.errors import GroupGone
 from pipeline.model import (
@@ -54,15 +55,26 @@ class Recorded:
     member_ids: tuple[str, ...] = ()
 
 
+class KnownMembers(Protocol):
+    """Members as they were last read, found by any of these; e-mails in lower case."""
+
+    async def __call__(
+        self, *, member_ids: Sequence[str], external_ids: Sequence[str], emails: Sequence[str]
+    ) -> Sequence[Member]: ...
+
+
 class SimulatedTeam:
     """Implements pipeline.ports.Team over another one. `recorded` holds the writes in order.
 
-    Without a clock, invented members carry no `invited_on`.
+    `known`: what the decisions were made from; the writes are judged by it too, since to ask again for each would cost as
+    many requests as a real pass. Only who is not known is asked for. Without a clock, invented members carry no `invited_on`.
     """
 
-    def __init__(self, team: Team, clock: Clock | None = None) -> None:
+    def __init__(self, team: Team, clock: Clock | None = None, known: KnownMembers | None = None) -> None:
         self._team = team
         self._clock = clock
+        self._known = known
+        self._info: TeamInfo | None = None
         self._overlay: dict[str, Member] = {}
         self._seats_taken = 0  # by the writes so far; below zero when they freed some
         self.recorded: list[Recorded] = []
@@ -72,7 +84,10 @@ class SimulatedTeam:
     # --- reads -----------------------------------------------------------------------------------------
 
     async def team_info(self) -> TeamInfo:
-        info = await self._team.team_info()
+        self._info = await self._team.team_info()
+        return self._with_writes(self._info)
+
+    def _with_writes(self, info: TeamInfo) -> TeamInfo:
         return replace(info, provisioned=max(0, info.provisioned + self._seats_taken))
 
     async def acting_admin(self) -> Member:
@@ -103,16 +118,24 @@ class SimulatedTeam:
             ):
                 found[member.member_id] = member
         found |= self._overlay
-        ids, marks, addresses = (
-            set(member_ids),
-            set(external_ids) - {""},
-            {email.lower() for email in emails} - {""},
-        )
-        return [
-            member
-            for member in found.values()
-            if member.member_id in ids or member.external_id in marks or member.email in addresses
-        ]
+        return _among(found.values(), member_ids, external_ids, [email.lower() for email in emails])
+
+    async def _look(
+        self,
+        *,
+        member_ids: Sequence[str] = (),
+        external_ids: Sequence[str] = (),
+        emails: Sequence[str] = (),
+    ) -> Sequence[Member]:
+        """As `get_members`, for a write: nobody is asked for who is known."""
+        if self._known is None:
+            return await self.get_members(member_ids=member_ids, external_ids=external_ids, emails=emails)
+        lowered = [email.lower() for email in emails]
+        known = await self._known(member_ids=member_ids, external_ids=external_ids, emails=lowered)
+        found = {member.member_id: member for member in known} | self._overlay
+        if unknown := [one for one in member_ids if one not in found]:
+            found |= {member.member_id: member for member in await self.get_members(member_ids=unknown)}
+        return _among(found.values(), member_ids, external_ids, lowered)
 
     async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
         await self._know_groups()
@@ -148,7 +171,7 @@ class SimulatedTeam:
     async def invite(self, profiles: Sequence[Profile], *, send_welcome: bool) -> Sequence[Outcome]:  # noqa: ARG002
         others = {
             member.member_id: member
-            for member in await self.get_members(
+            for member in await self._look(
                 emails=[profile.email for profile in profiles],
                 external_ids=[profile.external_id for profile in profiles if profile.external_id],
             )
@@ -175,7 +198,7 @@ class SimulatedTeam:
     async def update(self, member_id: str, changes: Profile) -> Outcome:
         if changes == Profile():
             return Outcome(verdict=Verdict.ALREADY)
-        found = await self.get_members(
+        found = await self._look(
             member_ids=[member_id],
             emails=[changes.email] if changes.email else [],
             external_ids=[changes.external_id] if changes.external_id else [],
@@ -234,7 +257,7 @@ class SimulatedTeam:
         await self._know_groups()
         if group_id in self._groups.groups:
             await self._know_members(group_id)
-        people = {member.member_id: member for member in await self.get_members(member_ids=member_ids)}
+        people = {member.member_id: member for member in await self._look(member_ids=member_ids)}
         change = self._groups.add if kind is ActionKind.GROUP_ADD else self._groups.remove
         outcomes = change(group_id, member_ids, people)
         done = tuple(
@@ -277,7 +300,7 @@ class SimulatedTeam:
             self._groups.members[group_id] = present - gone
 
     async def _move(self, kind: ActionKind, member_id: str, *, wipe_data: bool | None = None) -> Outcome:
-        found = await self.get_members(member_ids=[member_id])
+        found = await self._look(member_ids=[member_id])
         member = found[0] if found else None
         free_seats = await self._free_seats() if kind is ActionKind.RECOVER else 0
         # Who the last admin is takes the whole list; the rules leave admins alone before it comes to this.
@@ -320,4 +343,16 @@ class SimulatedTeam:
         )
 
     async def _free_seats(self) -> int:
-        return (await self.team_info()).free_seats
+        return (await self.team_info() if self._info is None else self._with_writes(self._info)).free_seats
+
+
+def _among(
+    members: Iterable[Member], member_ids: Sequence[str], external_ids: Sequence[str], emails: Sequence[str]
+) -> list[Member]:
+    """Those that any of these names; nobody is named by an empty text."""
+    ids, marks, addresses = set(member_ids), set(external_ids) - {""}, set(emails) - {""}
+    return [
+        member
+        for member in members
+        if member.member_id in ids or member.external_id in marks or member.email in addresses
+    ]

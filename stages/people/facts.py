@@ -17,6 +17,8 @@ from pipeline.model import Action, ActionKind, Member, State, Status
 from pipeline.records import Link, Node, Pin
 from stages.people.claims import StandingClaims
 
+FIRST_LOOK, LATER_LOOKS = 10, 500  # people read at once to find somebody in scope
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -157,6 +159,24 @@ class FactReader:
             labels={},
             owned=frozenset(),
         )
+
+    async def somebody_in_scope(self, nesting: Nesting, first: str = "") -> str:
+        """The GUID of a listed person with an e-mail who is not excluded; "" when there is none. Inside `reading`.
+
+        `first`: who was found before, and most likely still is. All are read only where nearly all are excluded.
+        """
+        mirror = self._journal.mirror
+        some = list((await mirror.nodes([first])).values()) if first else []
+        after, most = "", FIRST_LOOK
+        while True:
+            for node in some:
+                is_in_question = node.listed and node.live and node.entry.email
+                if is_in_question and not self._excluded(node, "", nesting):
+                    return node.guid
+            some = await mirror.addressed(after, most)
+            if not some:
+                return ""
+            after, most = some[-1].guid, LATER_LOOKS
 
     def subject(self, node: Node, facts: Facts, nesting: Nesting, *, with_path: bool = True) -> Subject:
         """`with_path`: the way through the groups is looked up, which only the words of a reason need."""

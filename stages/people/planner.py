@@ -83,6 +83,7 @@ class Planner:
         self._facts = FactReader(
             journal, policy=options.policy, exclusions=options.exclusions, map_node=self._map
         )
+        self._found_in_scope = ""  # a GUID
         self._release = Release(journal, clock, options.brake)
         self._reader = MemberReader(
             team, journal, map_node=self._map, adopts_legacy=options.policy.adopt_legacy
@@ -146,6 +147,11 @@ class Planner:
         guids = selection.guids if selection else None
         marks = await self._journal.dirty(BATCH + len(deferred), guids)
         return [mark for mark in marks if mark.guid not in deferred]
+
+    async def has_scope(self, nesting: Nesting) -> bool:
+        """Whether anybody listed has an e-mail and is not excluded. Inside `reading`."""
+        self._found_in_scope = await self._facts.somebody_in_scope(nesting, self._found_in_scope)
+        return bool(self._found_in_scope)
 
     # --- decide
 

@@ -319,6 +319,19 @@ async def test_a_wrong_email_attribute_is_15_and_touches_nobody(world: World) ->
     assert world.team.effects == []
 
 
+async def test_everybody_excluded_is_15_and_touches_nobody(world: World) -> None:
+    guids = await nested(world)
+    world.config["users"] = {"exclude_emails": ["*@EXAMPLE.test"], "leave_settle_seconds": 0}
+    world.directory.remove_members(world.group, guids["ann"])
+    for _ in range(2):
+        assert (await world.run()).code is ExitCode.SCOPE
+    assert world.team.effects == []
+    # One of them is enough, whoever it is.
+    world.config["users"]["exclude_emails"] = ["[!b]*@example.test"]
+    assert (await world.run()).code is ExitCode.OK
+    assert world.harm() == []
+
+
 async def test_a_renamed_sync_group_is_followed(world: World) -> None:
     await nested(world)
     world.directory.rename(world.group, "Dropbox people")

@@ -1,6 +1,7 @@
 """Simulation writes nothing anywhere, and says exactly what a real pass then does. (behaviour.md §9)"""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -85,6 +86,25 @@ async def test_simulation_changes_nothing_in_the_journal_nor_in_the_team(
     assert world.team.members == team
     assert not world.team.sent or world.team.effects == []
     assert not world.mailer.kept or all(not one.simulated for one in world.mailer.kept)
+
+
+async def test_a_simulation_asks_the_team_no_more_for_many_than_for_few(
+    new_world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its writes is judged by what was read already: of people who are there, and of people who are not."""
+
+    async def asked(size: int) -> Counter[str]:
+        world = new_world()
+        world.people(*(f"new{number}" for number in range(size)), *(f"old{number}" for number in range(size)))
+        for number in range(size):
+            world.team.add(f"old{number}@example.test", given_name="As it was")
+        simulated = await world.simulate(monkeypatch)
+        assert simulated.plan["summary"] == {"invite": size, "update": size}
+        return Counter(name for name in world.gate.crossings if name.startswith("team."))
+
+    few, many = await asked(25), await asked(75)
+    assert sum(few.values()) > 0
+    assert many == few
 
 
 async def test_simulations_before_the_first_pass_leave_no_trace_and_the_first_pass_is_full(

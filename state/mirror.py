@@ -193,7 +193,9 @@ class Mirror:
 
     async def addressed(self, after: str, most: int) -> list[Node]:
         """Listed persons with an e-mail in the order of their GUIDs, from behind `after` on, so many at most."""
-        statement = f"SELECT * FROM node WHERE {_LISTED} AND email_key <> '' AND guid > ? ORDER BY guid LIMIT ?"
+        statement = (
+            f"SELECT * FROM node WHERE {_LISTED} AND email_key <> '' AND guid > ? ORDER BY guid LIMIT ?"
+        )
         return [node_of(row) for row in await self._database.fetch(statement, (after, most))]
 
     async def unconfirmed(self) -> list[Node]:

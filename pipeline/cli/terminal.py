@@ -36,6 +36,10 @@ class Terminal:
             shown = escape(escaped(line))
             self.console.print(f"[{style}]{shown}[/]" if style else shown)
 
+    def say_address(self, address: str) -> None:
+        """One to be opened."""
+        self.say(f"  {address}")
+
     def conclude(self, text: str, *, style: str = "") -> None:
         """What it all came to; also said where it was started."""
         self.say(text, style=style)

@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 from config.answers import EMPTY
-from pipeline.cli.terminal import BACK, Abort, Back, Terminal
+from pipeline.cli.terminal import Abort, Back, Terminal
 from pipeline.errors import ConnectorError
 from pipeline.redaction import escaped, redacted
-from stages.service.conversation import Conversation, ConversationOver
+from stages.service.conversation import Conversation, ConversationOver, WentBack
 from stages.service.setup_page import SetupPage
 
 _GOODBYE_SECONDS = 10.0
@@ -39,8 +39,11 @@ class _Lines:
 class WebTerminal(Terminal):
     """Asks on the page. Raises Abort where the page is closed down."""
 
-    usage = f"The field holds what is set now: change it, clear it, or leave it. {BACK} goes back a question; Ctrl-C in the terminal gives up."
-    again_or_keep = f"Empty: answer again; k: keep it all the same; {BACK}: the question before"
+    usage = (
+        "The field holds what is set now: change it, clear it, or leave it. Back shows the question before; "
+        "Ctrl-C in the terminal gives up."
+    )
+    again_or_keep = "Leave it empty to answer again; k: keep it all the same"
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__()
@@ -53,14 +56,15 @@ class WebTerminal(Terminal):
             width=200,
         )
 
+    def say_address(self, address: str) -> None:
+        self._conversation.say(address, is_address=True)
+
     def conclude(self, text: str, *, style: str = "") -> None:
         super().conclude(text, style=style)
         typer.echo(escaped(text))
 
     def ask(self, text: str, default: str = "") -> str:
         given = self._asked(escaped(text), escaped(default), is_hidden=False).strip()
-        if given == BACK:
-            raise Back
         # The field is filled with what stands there: who clears it means it.
         answer = given or (EMPTY if default else "")
         self.say(redacted(f"{text}: {given}"), style="")
@@ -68,8 +72,6 @@ class WebTerminal(Terminal):
 
     def ask_hidden(self, text: str) -> str:
         answer = self._asked(escaped(text), "", is_hidden=True)
-        if answer == BACK:
-            raise Back
         self.say(f"{text}: (not shown)")
         return answer
 
@@ -78,6 +80,8 @@ class WebTerminal(Terminal):
             return self._conversation.ask_blocking(text, default, is_hidden=is_hidden)
         except ConversationOver:
             raise Abort from None
+        except WentBack:
+            raise Back from None
 
 
 def in_browser(work: Callable[[Terminal], int]) -> int:

@@ -209,7 +209,7 @@ class Wizard:
         options, verifier = options_of(settings.dropbox), new_code_verifier()
         url = authorization_url(options, verifier, scopes=scopes_of(settings))
         self._terminal.say("Open this address as an admin of the team, approve the app, and copy the code:")
-        self._terminal.say(f"  {url}")
+        self._terminal.say_address(url)
         code = self._terminal.ask("Code (Enter: later, with `ad-connector authorize`)")
         if not code:
             return True

@@ -111,18 +111,23 @@ class SetupPage:
             raise web.HTTPForbidden(text="this answer comes from another page")
         if number.isascii() and number.isdigit() and len(answer) <= _MAX_ANSWER:
             # One that comes twice, or too late, changes nothing: the page shows what is asked now.
-            self._conversation.answer(int(number[:9]), answer)
+            self._conversation.answer(int(number[:9]), answer, goes_back="back" in form)
         return web.Response(status=303, headers={"Location": "/"})
 
 
 def _page(shown: Shown, form_token: str, nonce: str) -> str:
-    lines = "\n".join(escape(line) for line in shown.lines)
+    lines = "\n".join(_line(line, is_address=line in shown.addresses) for line in shown.lines)
     refresh = "" if shown.prompt or shown.is_over else '<meta http-equiv="refresh" content="1">'
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
         f'<title>ad-connector configure</title><style nonce="{nonce}">{_STYLE}</style></head><body>'
         f"<h1>Set-up of the Dropbox AD connector</h1><pre>{lines}</pre>{_form(shown, form_token)}</body></html>"
     )
+
+
+def _line(line: str, *, is_address: bool) -> str:
+    text = escape(line)
+    return f'<a href="{text}" target="_blank" rel="noopener noreferrer">{text}</a>' if is_address else text
 
 
 def _form(shown: Shown, form_token: str) -> str:
@@ -138,5 +143,6 @@ def _form(shown: Shown, form_token: str) -> str:
         f'<input type="hidden" name="number" value="{prompt.number}">'
         f'<label for="answer">{escape(prompt.text)}</label>'
         f'<input id="answer" name="answer" type="{kind}" value="{escape(prompt.default)}" autofocus>'
-        f'<button type="submit">Next</button></form>'
+        # The first button is the one that Enter presses.
+        f'<button type="submit">Next</button> <button type="submit" name="back" value="1">Back</button></form>'
     )

@@ -186,6 +186,12 @@ class Admin(Chromium):
             await self.value(f"{field}.value = {text!r}")
         await self.value("document.querySelector('button').click()")
 
+    async def go_back(self, label: str) -> None:
+        await self.until(
+            f"document.readyState === 'complete' && document.querySelector('label')?.textContent.includes({label!r})"
+        )
+        await self.value("document.querySelector('button[name=back]').click()")
+
 
 def test_a_real_browser_can_do_it_too(page: Page, outside: Outside, tmp_path: Path) -> None:
     async def act() -> None:
@@ -202,11 +208,22 @@ def test_a_real_browser_can_do_it_too(page: Page, outside: Outside, tmp_path: Pa
         await browser.answer("Domain controllers", "ldaps://127.0.0.1:1")
         await browser.answer("k: keep it", "")
         await browser.answer("Domain controllers", outside.server.ldaps_url)
+        await browser.go_back("Certificate authority")
+        await browser.answer("Domain controllers", None)
         await browser.answer("Certificate authority", None)
         await browser.answer("Sign-in", None)
         await browser.answer("Account that reads", None)
         await browser.answer("where is it kept", "env")
         await browser.answer("Name of the environment variable", "AD_PASSWORD")
+        await browser.answer("What shall be changed", "dropbox")
+        await browser.answer("App key", outside.team.config.app_key)
+        await browser.answer("where is it kept", None)
+        await browser.answer("File", None)
+        await browser.until("document.querySelector('a[target=_blank][rel~=noopener]') !== null")
+        address = await browser.value("document.querySelector('a').href")
+        assert address.startswith(f"{outside.team.url}/oauth2/authorize?")
+        assert await browser.value("document.querySelectorAll('a').length") == 1
+        await browser.answer("Code", "")
         await browser.answer("What shall be changed", "s")
         await browser.answer("Save ", None)
         await browser.until("document.body.textContent.includes('can be closed')")

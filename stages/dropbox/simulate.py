@@ -66,14 +66,15 @@ class KnownMembers(Protocol):
 class SimulatedTeam:
     """Implements pipeline.ports.Team over another one. `recorded` holds the writes in order.
 
-    `known`: what the decisions were made from; the writes are judged by it too, since to ask again for each would cost as
-    many requests as a real pass. Only who is not known is asked for. Without a clock, invented members carry no `invited_on`.
+    `known`: what was read of the team. Once all of it was listed, writes are judged by that: to ask again for each would cost
+    as many requests as a real pass. Without a clock, invented members carry no `invited_on`.
     """
 
     def __init__(self, team: Team, clock: Clock | None = None, known: KnownMembers | None = None) -> None:
         self._team = team
         self._clock = clock
         self._known = known
+        self._is_listed = False  # to the end
         self._info: TeamInfo | None = None
         self._overlay: dict[str, Member] = {}
         self._seats_taken = 0  # by the writes so far; below zero when they freed some
@@ -102,6 +103,7 @@ class SimulatedTeam:
         ]
         if invented:
             yield invented
+        self._is_listed = True
 
     async def get_members(
         self,
@@ -127,8 +129,8 @@ class SimulatedTeam:
         external_ids: Sequence[str] = (),
         emails: Sequence[str] = (),
     ) -> Sequence[Member]:
-        """As `get_members`, for a write: nobody is asked for who is known."""
-        if self._known is None:
+        """As `get_members`, for a write. Once the whole team was listed, nobody is asked for who is known, or known not to be there."""
+        if self._known is None or not self._is_listed:
             return await self.get_members(member_ids=member_ids, external_ids=external_ids, emails=emails)
         lowered = [email.lower() for email in emails]
         known = await self._known(member_ids=member_ids, external_ids=external_ids, emails=lowered)

@@ -179,17 +179,9 @@ class Mirror:
         )
         return [node_of(row) for row in rows]
 
-    async def count_listed(self) -> int:
-        return int(await self._database.value(f"SELECT count(*) FROM node WHERE {_LISTED}") or 0)
-
     async def has_listed(self) -> bool:
         """Whether anybody is in scope; found without counting them all."""
         return await self._database.value(f"SELECT 1 FROM node WHERE {_LISTED} LIMIT 1") is not None
-
-    async def has_addressed(self) -> bool:
-        """Whether anybody in scope has an e-mail."""
-        statement = f"SELECT 1 FROM node WHERE {_LISTED} AND email_key <> '' LIMIT 1"
-        return await self._database.value(statement) is not None
 
     async def addressed(self, after: str, most: int) -> list[Node]:
         """Listed persons with an e-mail in the order of their GUIDs, from behind `after` on, so many at most."""

@@ -62,7 +62,7 @@ class Agenda:
             if await self._parts.planner.has_scope(self._parts.poller.nesting):
                 return
             is_empty = not await self._journal.mirror.has_listed()
-            is_mute = not await self._journal.mirror.has_addressed()
+            is_mute = not await self._journal.mirror.addressed("", 1)
         if is_empty:
             raise ScopeEmpty("read the sync group", "nobody is in it, through any nesting")
         if is_mute:

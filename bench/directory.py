@@ -263,7 +263,9 @@ async def _run(order: dict[str, str]) -> Sample:
         if order["what"] == "load":
             sample = await _timed(poller, counter, "first load")
             async with journal.reading():
-                people = await journal.mirror.count_listed()
+                people = await journal.database.value(
+                    "SELECT count(*) FROM node WHERE listed = 1 AND kind = 'user' AND live = 1"
+                )
             peak = machine.peak_megabytes()
             return {**sample, "first load, MB at its peak": peak, "people": people}
         await poller.poll()

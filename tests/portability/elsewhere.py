@@ -38,11 +38,11 @@ GONE = {
 def block_imports() -> None:
     original = builtins.__import__
 
-    def guarded(name, space=None, *rest):
-        importer = (space or {}).get("__name__", "").partition(".")[0]
+    def guarded(name, globals=None, *rest, **named):  # noqa: A002 -- some call it by the names of the built-in
+        importer = (globals or {}).get("__name__", "").partition(".")[0]
         if importer in OURS and name.partition(".")[0] in MODULES:
             raise ModuleNotFoundError(f"No module named {name!r} (not on Windows)")
-        return original(name, space, *rest)
+        return original(name, globals, *rest, **named)
 
     builtins.__import__ = guarded
 

@@ -85,8 +85,7 @@ def _known_members(journal: Journal) -> KnownMembers:
             by_id = await members.by_id(member_ids)
             by_mark = await members.by_external_id(sorted(set(external_ids) - {""}))
             by_email = await members.by_email(sorted(set(emails) - {""}))
-        found = [one for some in (*by_mark.values(), *by_email.values()) for one in some]
-        return [*{one.member_id: one for one in (*by_id.values(), *found)}.values()]
+        return [*by_id.values(), *(one for some in (*by_mark.values(), *by_email.values()) for one in some)]
 
     return known
 

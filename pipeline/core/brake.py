@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from pipeline.core.clusters import Cluster, clusters_of
-from pipeline.model import FREES_SEAT, LEAVER_KINDS, ActionKind
+from pipeline.model import FREES_SEAT, LEAVER_KINDS, Action, ActionKind, State
 from pipeline.records import HeldRecord
 
 HASH_LENGTH = 12
@@ -113,6 +113,20 @@ class Sent:
     group_guid: str = ""
     new_email: str = ""
     approved: bool = False
+
+    @classmethod
+    def of(cls, action: Action, now: datetime) -> Sent:
+        """Of an action that was sent, or let go: then it is still `planned`."""
+        at = now if action.state is State.PLANNED else action.sent_at
+        assert at is not None
+        return cls(
+            guid=action.guid,
+            kind=action.kind,
+            at=at,
+            group_guid=action.group_guid,
+            new_email=action.changes.email if action.kind is ActionKind.UPDATE else "",
+            approved=action.approved,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ Source: the vendor's specification and help pages; see the lifecycle table of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pipeline.model import ActionKind, Member, Profile, Status
@@ -33,6 +33,19 @@ ROUTE_OF: dict[ActionKind, str] = {
 }
 
 TAKES_SEAT = frozenset({Status.INVITED, Status.ACTIVE, Status.SUSPENDED})
+
+
+def members_among(
+    members: Iterable[Member], member_ids: Sequence[str], external_ids: Sequence[str], emails: Sequence[str]
+) -> list[Member]:
+    """Those that any of these names; an empty text names nobody, and e-mails compare in lower case."""
+    ids, marks = set(member_ids), set(external_ids) - {""}
+    addresses = {email.lower() for email in emails} - {""}
+    return [
+        member
+        for member in members
+        if member.member_id in ids or member.external_id in marks or member.email in addresses
+    ]
 
 
 def is_known_to_team(member: Member) -> bool:

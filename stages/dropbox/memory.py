@@ -33,6 +33,7 @@ from stages.dropbox.lifecycle import (
     ROUTE_OF,
     TAKES_SEAT,
     invite_refusal,
+    members_among,
     moved,
     transition_refusal,
     update_refusal,
@@ -166,16 +167,7 @@ class MemoryTeam:
         emails: Sequence[str] = (),
     ) -> Sequence[Member]:
         self._read("get_members")
-        ids, marks, addresses = (
-            set(member_ids),
-            set(external_ids) - {""},
-            {email.lower() for email in emails} - {""},
-        )
-        found: dict[str, Member] = {}
-        for member in self.members.values():
-            if member.member_id in ids or member.external_id in marks or member.email in addresses:
-                found[member.member_id] = member
-        return list(found.values())
+        return members_among(self.members.values(), member_ids, external_ids, emails)
 
     async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
         everything = [self.groups.shown(group_id) for group_id in self.groups.groups]

@@ -6,7 +6,7 @@ writes. No write of the wrapped team is ever called.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,7 @@ from stages.dropbox.lifecycle import (
     ROUTE_OF,
     TAKES_SEAT,
     invite_refusal,
+    members_among,
     moved,
     transition_refusal,
     update_refusal,
@@ -120,7 +121,7 @@ class SimulatedTeam:
             ):
                 found[member.member_id] = member
         found |= self._overlay
-        return _among(found.values(), member_ids, external_ids, [email.lower() for email in emails])
+        return members_among(found.values(), member_ids, external_ids, emails)
 
     async def _look(
         self,
@@ -132,12 +133,13 @@ class SimulatedTeam:
         """As `get_members`, for a write. Once the whole team was listed, nobody is asked for who is known, or known not to be there."""
         if self._known is None or not self._is_listed:
             return await self.get_members(member_ids=member_ids, external_ids=external_ids, emails=emails)
-        lowered = [email.lower() for email in emails]
-        known = await self._known(member_ids=member_ids, external_ids=external_ids, emails=lowered)
+        known = await self._known(
+            member_ids=member_ids, external_ids=external_ids, emails=[email.lower() for email in emails]
+        )
         found = {member.member_id: member for member in known} | self._overlay
         if unknown := [one for one in member_ids if one not in found]:
             found |= {member.member_id: member for member in await self.get_members(member_ids=unknown)}
-        return _among(found.values(), member_ids, external_ids, lowered)
+        return members_among(found.values(), member_ids, external_ids, emails)
 
     async def list_groups(self) -> AsyncIterator[Sequence[TeamGroup]]:
         await self._know_groups()
@@ -346,15 +348,3 @@ class SimulatedTeam:
 
     async def _free_seats(self) -> int:
         return (await self.team_info() if self._info is None else self._with_writes(self._info)).free_seats
-
-
-def _among(
-    members: Iterable[Member], member_ids: Sequence[str], external_ids: Sequence[str], emails: Sequence[str]
-) -> list[Member]:
-    """Those that any of these names; nobody is named by an empty text."""
-    ids, marks, addresses = set(member_ids), set(external_ids) - {""}, set(emails) - {""}
-    return [
-        member
-        for member in members
-        if member.member_id in ids or member.external_id in marks or member.email in addresses
-    ]

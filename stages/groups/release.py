@@ -31,7 +31,7 @@ class GroupRelease:
             return ()
         window = now - self._policy.window
         sent = await journal.outbox.sent_since(window, [ActionKind.GROUP_REMOVE])
-        counts = count_window([_sent(one, now) for one in sent], now=now, policy=self._policy)
+        counts = count_window([Sent.of(one, now) for one in sent], now=now, policy=self._policy)
         nodes = await journal.mirror.nodes({one.guid for one in actions.values()})
         links = await journal.groups.links()
         members = await journal.groups.members_of({one.group_id for one in actions.values()} - {""})
@@ -63,17 +63,4 @@ def _brake_item(action: Action, node: Node | None) -> BrakeItem:
         approved=action.approved,
         held=action.state is State.HELD,
         ref=action.id,
-    )
-
-
-def _sent(action: Action, now: datetime) -> Sent:
-    # Let go and not left yet: it may leave at any moment.
-    at = now if action.state is State.PLANNED else action.sent_at
-    assert at is not None
-    return Sent(
-        guid=action.guid,
-        kind=action.kind,
-        at=at,
-        group_guid=action.group_guid,
-        approved=action.approved,
     )

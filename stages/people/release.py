@@ -68,7 +68,7 @@ class Release:
         ]
         kinds = sorted(counted_kinds(items, self._policy))
         sent = await journal.outbox.sent_since(now - self._policy.window, kinds) if kinds else []
-        counts = count_window([_sent(action, now) for action in sent], now=now, policy=self._policy)
+        counts = count_window([Sent.of(action, now) for action in sent], now=now, policy=self._policy)
         # Counting the managed reads them all; names and external ids are braked by nothing.
         is_braked = any(item.kind is not ActionKind.UPDATE or item.new_email for item in items)
         result = apply_brake(
@@ -154,18 +154,4 @@ def _brake_item(action: Action, dn: str, member: Member | None) -> BrakeItem:
         approved=action.approved,
         held=action.state is State.HELD,
         ref=action.id,
-    )
-
-
-def _sent(action: Action, now: datetime) -> Sent:
-    # Let go and not left yet: it may leave at any moment.
-    at = now if action.state is State.PLANNED else action.sent_at
-    is_update = action.kind is ActionKind.UPDATE
-    assert at is not None
-    return Sent(
-        guid=action.guid,
-        kind=action.kind,
-        at=at,
-        new_email=action.changes.email if is_update else "",
-        approved=action.approved,
     )
